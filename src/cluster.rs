@@ -1,0 +1,355 @@
+//! The front door: a connection to one database of a cluster.
+use crate::collection::{Items, System};
+use crate::error::{Error, Result};
+use crate::kind::{Kind, Which};
+use crate::plan::{self, Plan, Recorder};
+use crate::script::Script;
+use crate::session::Session;
+use crate::sql::Sql;
+use crate::version::ServerVersion;
+use postgres::error::SqlState;
+use postgres::types::ToSql;
+use postgres::{Client, Config};
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+/// A connection to one database of a PostgreSQL cluster, and what was read through it.
+///
+/// Clones share the connection; it can be sent to other threads, and each call of one thread
+/// waits for the transaction of another to end. The calls block: in an async program, use the
+/// cluster within `tokio::task::spawn_blocking`, because the driver panics inside a runtime.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    session: Arc<Session>,
+    kept: Mutex<HashMap<(TypeId, System), Box<dyn Any + Send>>>,
+    /// Where writes go instead of to the server, in a plan.
+    plan: Option<Scope>,
+    /// The thread that is making a plan on this connection.
+    planning: Arc<Mutex<Option<ThreadId>>>,
+    databases: Mutex<HashMap<String, Cluster>>,
+}
+
+/// A plan in the making, and the cluster that it is for.
+struct Scope {
+    recorder: Recorder,
+    root: Cluster,
+}
+
+/// What is kept of a kind, and how many times something had been undone when it was read.
+struct Kept<T: Kind> {
+    items: Items<T>,
+    undone: u64,
+}
+
+/// How to connect: [`Cluster::connect_with`].
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// The role to become on every connection: `SET ROLE`.
+    pub role: Option<String>,
+}
+
+impl ConnectOptions {
+    /// The defaults: no `SET ROLE`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Cluster {
+    /// Connects, with a conninfo string (`host=db user=postgres`) or a URL (`postgresql://postgres@db`), as
+    /// [`postgres::Config`] reads them. `connect_timeout` (30 seconds where it is not given) covers
+    /// all of connecting.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for parameters that cannot be read, [`Error::Connection`] if there is
+    /// no connection within the time, [`Error::Server`] for a refused password or an unknown
+    /// database, [`Error::Unsupported`] for a server older than PostgreSQL 12, one that is not
+    /// PostgreSQL, and a pooler in transaction mode.
+    pub fn connect(parameters: &str) -> Result<Self> {
+        // The text may hold a password: it is not repeated.
+        let config = parameters.parse::<Config>().map_err(|error| Error::driver("read connection parameters", &error));
+        let config = config.map_err(|error| match error {
+            Error::Connection { reason, .. } => Error::invalid("connection parameters", reason),
+            Error::Invalid { why, .. } => Error::invalid("connection parameters", why),
+            other => other,
+        })?;
+        Self::connect_with(config, ConnectOptions::new())
+    }
+
+    /// Connects with a driver's configuration, which may hold what [`connect`](Cluster::connect) cannot say.
+    ///
+    /// # Errors
+    /// As for [`connect`](Cluster::connect).
+    pub fn connect_with(config: impl Into<Config>, options: ConnectOptions) -> Result<Self> {
+        Ok(Self::new(Session::connect(config.into(), options.role)?))
+    }
+
+    /// Uses a connection that exists already, also one that is inside a transaction: changes are
+    /// then savepoints in it. Its settings and its role stay as they are;
+    /// [`into_client`](Cluster::into_client) gives it back. It cannot be made anew when it is lost.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a server older than PostgreSQL 12, or one that is not PostgreSQL.
+    pub fn from_client(client: Client) -> Result<Self> {
+        Ok(Self::new(Session::adopt(client)?))
+    }
+
+    /// Gives the connection back with the settings that it came with. Other handles on this cluster can use it no more.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] if it was lost.
+    pub fn into_client(self) -> Result<Client> {
+        self.session().give_back()
+    }
+
+    fn new(session: Arc<Session>) -> Self {
+        Self::with_plan(session, None, Arc::default())
+    }
+
+    fn with_plan(session: Arc<Session>, plan: Option<Scope>, planning: Arc<Mutex<Option<ThreadId>>>) -> Self {
+        let inner = Inner { session, kept: Mutex::default(), plan, planning, databases: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The server's version.
+    pub fn version(&self) -> &ServerVersion {
+        &self.session().facts().version
+    }
+
+    /// The name of the database that this is connected to.
+    pub fn current_database(&self) -> &str {
+        &self.session().facts().database
+    }
+
+    /// A cluster connected to another database, with the same parameters and role. It is opened
+    /// when it is first asked for, and kept.
+    ///
+    /// # Errors
+    /// As for [`connect`](Cluster::connect); [`Error::Unsupported`] on a connection that was handed in.
+    pub fn database(&self, name: &str) -> Result<Cluster> {
+        if name == self.current_database() {
+            return Ok(self.clone());
+        }
+        if let Some(scope) = &self.inner.plan {
+            let there = scope.root.database(name)?;
+            let inside = Scope { recorder: scope.recorder.elsewhere(name), root: there.clone() };
+            return Ok(Self::with_plan(there.inner.session.clone(), Some(inside), there.inner.planning.clone()));
+        }
+        if let Some(known) = lock(&self.inner.databases).get(name) {
+            return Ok(known.clone());
+        }
+        let config = self.session().config().ok_or_else(|| {
+            Error::unsupported("another database over a connection that was handed in", "Cluster::connect")
+        })?;
+        let mut config = config.clone();
+        config.dbname(name);
+        let session = Session::connect(config, self.session().role().map(str::to_owned))?;
+        let there = Self::new(session);
+        lock(&self.inner.databases).insert(name.to_owned(), there.clone());
+        Ok(there)
+    }
+
+    /// Forgets everything that was read: every collection is read anew when it is next used. Sends nothing.
+    pub fn refresh(&self) {
+        lock(&self.inner.kept).clear();
+    }
+
+    /// Runs a statement with parameters `$1`, `$2`, ... and returns its rows; without parameters
+    /// also several statements, which return none. It runs under the connection's own settings, as
+    /// in psql. What collections keep is not looked at again: see [`refresh`](Cluster::refresh).
+    ///
+    /// In a plan, what a read-only transaction allows is run, and what it refuses is collected.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Denied`]; [`Error::Invalid`] for parameters of the wrong type
+    /// or number.
+    pub fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
+        let Some(plan) = self.plan_in_progress()? else { return self.session().query(sql, parameters) };
+        let only_read = self.session().transaction("execute a statement", || {
+            self.session().query("SET TRANSACTION READ ONLY", &[])?;
+            self.session().query(sql, parameters)
+        });
+        match only_read {
+            Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
+                if !parameters.is_empty() {
+                    return Err(plan::not_in_a_plan("a writing statement with parameters"));
+                }
+                let statement = Sql::trusted(sql);
+                plan.record(statement.clone().into(), move |cluster| cluster.run(&statement.into()));
+                Ok(Vec::new())
+            }
+            other => other,
+        }
+    }
+
+    /// Runs a script, all or nothing, under the connection's own settings. Statements that refuse
+    /// to run in a transaction run one by one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] and [`Error::Unsupported`] before anything is sent.
+    pub fn run(&self, script: &Script) -> Result<()> {
+        script.check()?;
+        if let Some(plan) = self.plan_in_progress()? {
+            let step = script.clone();
+            plan.record(script.clone(), move |cluster| cluster.run(&step));
+            return Ok(());
+        }
+        let (action, session) = ("run a script", self.session());
+        let statements: Vec<Sql> = script.statements().cloned().collect();
+        if script.parts().iter().any(|statement| statement.alone) {
+            return statements.iter().try_for_each(|sql| session.run_for_user(action, std::slice::from_ref(sql)));
+        }
+        session.transaction(action, || session.run_for_user(action, &statements))
+    }
+
+    /// Runs a closure with the driver's client, in a transaction: kept if it returns `Ok`, undone if not.
+    ///
+    /// # Errors
+    /// Those of the closure, and of the transaction.
+    pub fn with_client<R, E: Into<Error>>(&self, f: impl FnOnce(&mut Client) -> Result<R, E>) -> Result<R> {
+        if self.plan_in_progress()?.is_some() {
+            return Err(plan::not_in_a_plan("the driver's client"));
+        }
+        self.transaction(|| self.session().lend(f)?.map_err(Into::into))
+    }
+
+    /// Runs a closure in a transaction: kept if it returns `Ok`, undone if it returns an error or
+    /// panics. Transactions nest, as savepoints. Objects that were saved in a transaction that is
+    /// undone know that they are not.
+    ///
+    /// # Errors
+    /// Those of the closure, and of the transaction.
+    pub fn transaction<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.session().transaction("run a transaction", f)
+    }
+
+    /// Collects what a closure would change, and changes nothing: reads run, every write made
+    /// through the cluster it is given (and through objects from it) is kept in the plan. Writes on
+    /// the same thread through other handles are refused meanwhile.
+    ///
+    /// ```no_run
+    /// # fn main() -> pgsteward::Result<()> {
+    /// # let cluster = pgsteward::Cluster::connect("")?;
+    /// let plan = cluster.plan(|c| c.roles().get("old_app")?.drop())?;
+    /// print!("{plan}"); // DROP ROLE "old_app";
+    /// plan.apply()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the closure.
+    pub fn plan<R>(&self, f: impl FnOnce(&Cluster) -> Result<R>) -> Result<Plan> {
+        let scope = Scope { recorder: Recorder::default(), root: self.clone() };
+        let scope = Self::with_plan(self.inner.session.clone(), Some(scope), self.inner.planning.clone());
+        let outer = lock(&self.inner.planning).replace(thread::current().id());
+        let _end = EndOfPlan { planning: &self.inner.planning, outer };
+        f(&scope)?;
+        match &scope.inner.plan {
+            Some(scope) => Ok(scope.recorder.finish(self)),
+            None => Err(plan::not_in_a_plan("a plan")),
+        }
+    }
+
+    /// Where a write goes: into the plan if this is a plan's cluster, to the server if not.
+    pub(crate) fn plan_in_progress(&self) -> Result<Option<&Recorder>> {
+        if self.inner.plan.is_none() && *lock(&self.inner.planning) == Some(thread::current().id()) {
+            return Err(Error::invalid(
+                "change made while a plan is collected",
+                "it would reach the server; use the cluster that the plan's closure is given, and objects from it",
+            ));
+        }
+        Ok(self.inner.plan.as_ref().map(|scope| &scope.recorder))
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.inner.session
+    }
+
+    /// Reads one object.
+    pub(crate) fn fetch<T: Kind>(&self, action: &str, which: Which<'_, T::Key>) -> Result<Option<Arc<T>>> {
+        let mut found = None;
+        self.session().read(action, &T::query(which, self.version()), |row| {
+            found = Some(Arc::new(T::read(&row)?));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// What is kept of a kind, unless something was undone since it was read.
+    pub(crate) fn kept<T: Kind, R>(&self, system: System, f: impl FnOnce(Option<&mut Items<T>>) -> R) -> R {
+        let undone = self.session().undone();
+        let mut kept = lock(&self.inner.kept);
+        let kept = kept.get_mut(&(TypeId::of::<T>(), system)).and_then(|kept| kept.downcast_mut::<Kept<T>>());
+        f(kept.filter(|kept| kept.undone == undone).map(|kept| &mut kept.items))
+    }
+
+    pub(crate) fn keep<T: Kind>(&self, system: System, items: Items<T>, undone: u64) {
+        let kept: Box<dyn Any + Send> = Box::new(Kept { items, undone });
+        lock(&self.inner.kept).insert((TypeId::of::<T>(), system), kept);
+    }
+
+    /// Forgets what is kept of a kind.
+    pub(crate) fn forget_kind<T: Kind>(&self) {
+        lock(&self.inner.kept).retain(|(kind, _), _| *kind != TypeId::of::<T>());
+    }
+
+    /// Takes over what became of an object: what was under `before` is now `after`. What other
+    /// kinds say of an object that was renamed or dropped (an owner, a schema) is read anew.
+    pub(crate) fn saw<T: Kind>(&self, before: Option<&T::Key>, after: Option<&Arc<T>>) {
+        for system in [System::LeftOut, System::Included] {
+            self.kept::<T, ()>(system, |items| {
+                let Some(items) = items else { return };
+                let mut ours = before.is_none();
+                if let Some(before) = before {
+                    let range = (before.clone(), 0)..=(before.clone(), u32::MAX);
+                    let gone: Vec<_> = items.range(range).map(|(key, _)| key.clone()).collect();
+                    // One of the system's own objects does not enter a collection without them.
+                    ours = !gone.is_empty();
+                    gone.iter().for_each(|key| drop(items.remove(key)));
+                }
+                if let Some(after) = after.filter(|_| ours) {
+                    items.insert((after.key(), after.oid()), after.clone());
+                }
+            });
+        }
+        let moved = before.is_some_and(|before| after.map(|after| after.key()).as_ref() != Some(before));
+        if moved {
+            lock(&self.inner.kept).retain(|(kind, _), _| *kind == TypeId::of::<T>());
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("database", &self.current_database())
+            .field("version", self.version())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ends the scope of a plan, also when its closure panics.
+struct EndOfPlan<'a> {
+    planning: &'a Mutex<Option<ThreadId>>,
+    outer: Option<ThreadId>,
+}
+
+impl Drop for EndOfPlan<'_> {
+    fn drop(&mut self) {
+        *lock(self.planning) = self.outer;
+    }
+}
+
+/// A lock whose holder panicked is as good as any: each change under it is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,224 @@
+//! All objects of a kind.
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::kind::{Defined, Definition, Key, Kind, Which};
+use crate::object::{self, Object};
+use postgres::error::SqlState;
+use regex::Regex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// All objects of a kind: a cheap handle on what the cluster keeps of them.
+///
+/// Nothing is read before it is needed. The first call that needs all objects reads them with one
+/// query; they are kept until [`refresh`](Collection::refresh), and kept right by every create,
+/// alter and drop made through them. [`get`](Collection::get) on a collection not read yet
+/// fetches the one object. The system's own objects are left out unless asked for by
+/// [`with_system`](Collection::with_system).
+#[derive(Clone)]
+pub struct Collection<T> {
+    cluster: Cluster,
+    system: System,
+    kind: std::marker::PhantomData<fn() -> T>,
+}
+
+/// Whether a collection holds the system's own objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum System {
+    LeftOut,
+    Included,
+}
+
+/// The objects of a kind that were read, in order of their keys. Two may have the same key where
+/// it could not be read, hence the OID.
+pub(crate) type Items<T> = BTreeMap<(<T as Kind>::Key, u32), Arc<T>>;
+
+impl<T: Kind> Collection<T> {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        Self { cluster: cluster.clone(), system: System::LeftOut, kind: std::marker::PhantomData }
+    }
+
+    /// The same collection with the system's own objects in it.
+    pub fn with_system(self) -> Self {
+        Self { system: System::Included, ..self }
+    }
+
+    /// The object of that name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] for what cannot be a name, before anything is sent.
+    pub fn get(&self, key: impl Into<T::Key>) -> Result<Object<T>> {
+        let key = key.into();
+        self.look_up(&key)?.ok_or_else(|| Error::NotFound { what: object::title::<T>(&key) })
+    }
+
+    /// The object of that name, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what cannot be a name, before anything is sent.
+    pub fn find(&self, key: impl Into<T::Key>) -> Result<Option<Object<T>>> {
+        self.look_up(&key.into())
+    }
+
+    /// Whether there is an object of that name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what cannot be a name, before anything is sent.
+    pub fn contains(&self, key: impl Into<T::Key>) -> Result<bool> {
+        Ok(self.look_up(&key.into())?.is_some())
+    }
+
+    fn look_up(&self, key: &T::Key) -> Result<Option<Object<T>>> {
+        key.check()?;
+        let kept = self.cluster.kept(self.system, |items: Option<&mut Items<T>>| {
+            items.map(|items| {
+                items.range((key.clone(), 0)..=(key.clone(), u32::MAX)).next().map(|(_, item)| item.clone())
+            })
+        });
+        let found = match kept {
+            Some(known) => known,
+            None => self.cluster.fetch(&format!("read {}", object::title::<T>(key)), Which::Key(key))?,
+        };
+        Ok(found.map(|item| Object::new(&self.cluster, item)))
+    }
+
+    /// The objects, in order of their names.
+    pub fn iter(&self) -> Result<impl ExactSizeIterator<Item = Object<T>> + use<T>> {
+        let (cluster, items) = (self.cluster.clone(), self.items()?);
+        Ok(items.into_iter().map(move |item| Object::new(&cluster, item)))
+    }
+
+    /// The objects whose name, as it prints (`app.orders`), matches.
+    pub fn matching(&self, pattern: &Regex) -> Result<Vec<Object<T>>> {
+        Ok(self.iter()?.filter(|object| pattern.is_match(&object.key().to_string())).collect())
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> Result<Vec<T::Key>> {
+        Ok(self.items()?.iter().map(|item| item.key()).collect())
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> Result<usize> {
+        self.load(|items| items.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Forgets what was read: the next use reads anew. Sends nothing.
+    pub fn refresh(&self) {
+        self.cluster.forget_kind::<T>();
+    }
+
+    /// Makes an object, all or nothing, and reads it back.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`]; [`Error::Invalid`] and [`Error::Unsupported`] before anything is sent.
+    pub fn create(&self, value: T) -> Result<Object<T>> {
+        let key = value.key();
+        let script = value.to_create(self.cluster.version());
+        script.check()?;
+        key.check()?;
+        if let Some(plan) = self.cluster.plan_in_progress()? {
+            let value = Arc::new(value);
+            let step = value.clone();
+            plan.record(script, move |cluster| Collection::<T>::new(cluster).create(T::clone(&step)).map(drop));
+            self.cluster.saw(None, Some(&value));
+            return Ok(Object::new(&self.cluster, value));
+        }
+        let action = format!("create {}", object::title::<T>(&key));
+        let made = self.make(&action, &value, &script, &key).map_err(|error| self.explain(error, &key))?;
+        let made = Arc::new(made.ok_or_else(|| Error::NotFound { what: object::title::<T>(&key) })?);
+        self.cluster.saw(None, Some(&made));
+        Ok(Object::new(&self.cluster, made))
+    }
+
+    fn make(&self, action: &str, value: &T, script: &crate::Script, key: &T::Key) -> Result<Option<T>> {
+        let (session, version) = (self.cluster.session(), self.cluster.version());
+        let mut statements: Vec<_> = script.statements().cloned().collect();
+        let look = T::query(Which::Key(key), version);
+        let answers = if script.parts().iter().any(|statement| statement.alone) {
+            let mut made = false;
+            let each = statements
+                .iter()
+                .chain([&look])
+                .map(|statement| session.run(action, std::slice::from_ref(statement)).inspect(|_| made = true));
+            let answers = each.collect::<Result<Vec<_>>>();
+            if answers.is_err() && made {
+                // No transaction can undo it: take away what was half made.
+                let undo = value.to_drop(crate::DropBehavior::Restrict, version);
+                let undo: Vec<_> = undo.statements().cloned().collect();
+                let _ = session.run(action, &undo).inspect_err(|error| log::warn!("{error}"));
+            }
+            answers?.into_iter().flatten().collect()
+        } else {
+            statements.push(look);
+            session.atomically(action, |transaction| transaction.send(&statements))?
+        };
+        answers.last().and_then(|rows| rows.first()).map(T::read).transpose()
+    }
+
+    /// An error that says that a name is taken, if it is this object's.
+    fn explain(&self, error: Error, key: &T::Key) -> Error {
+        const TAKEN: [SqlState; 6] = [
+            SqlState::DUPLICATE_OBJECT,
+            SqlState::DUPLICATE_DATABASE,
+            SqlState::DUPLICATE_SCHEMA,
+            SqlState::DUPLICATE_TABLE,
+            SqlState::DUPLICATE_FUNCTION,
+            // Two sessions that make the same object at the same moment.
+            SqlState::UNIQUE_VIOLATION,
+        ];
+        let taken = error.code().is_some_and(|code| TAKEN.contains(code));
+        let there = || self.cluster.fetch::<T>("look for it", Which::Key(key)).is_ok_and(|found| found.is_some());
+        if taken && there() { Error::AlreadyExists { what: object::title::<T>(key) } } else { error }
+    }
+
+    fn items(&self) -> Result<Vec<Arc<T>>> {
+        self.load(|items| items.values().cloned().collect())
+    }
+
+    /// Reads the objects if they were not read yet, with one query, one row at a time.
+    fn load<R>(&self, mut use_items: impl FnMut(&mut Items<T>) -> R) -> Result<R> {
+        if let Some(result) = self.cluster.kept(self.system, |items| items.map(&mut use_items)) {
+            return Ok(result);
+        }
+        let which = match self.system {
+            System::LeftOut => Which::All,
+            System::Included => Which::WithSystem,
+        };
+        let mut items = Items::<T>::new();
+        let read_before = self.cluster.session().undone();
+        self.cluster.session().read(
+            &format!("list every {}", T::KIND),
+            &T::query(which, self.cluster.version()),
+            |row| {
+                let item = T::read(&row)?;
+                items.insert((item.key(), item.oid()), Arc::new(item));
+                Ok(())
+            },
+        )?;
+        let result = use_items(&mut items);
+        self.cluster.keep::<T>(self.system, items, read_before);
+        Ok(result)
+    }
+}
+
+impl<T: Defined> Collection<T> {
+    /// Reads the definitions of all objects, with a fixed number of queries in one round trip.
+    pub fn load_definitions(&self) -> Result<()> {
+        let items = self.items()?;
+        let questions = T::Definition::queries(None, self.cluster.version());
+        let action = format!("read the definition of every {}", T::KIND);
+        let mut definitions = T::Definition::read(&self.cluster.session().run(&action, &questions)?)?;
+        for item in items {
+            if let (Some(cell), Some(definition)) = (item.definition_cell(), definitions.remove(&item.oid())) {
+                cell.set(Arc::new(definition));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Making a connection, within a deadline.
+use crate::error::{Error, Result};
+use crate::version::{OLDEST, ServerVersion};
+use postgres::config::Host;
+use postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long connecting may take where `connect_timeout` does not say.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What is known of a connection from the start.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) version: ServerVersion,
+    pub(crate) database: String,
+    /// The server's process. Another one on the same connection means a pooler in between.
+    pub(crate) pid: i32,
+}
+
+/// Opens a connection and asks what it is connected to.
+pub(crate) fn open(config: &Config) -> Result<(Client, Facts)> {
+    let action = format!("connect to {}", target(config));
+    let started = Instant::now();
+    let mut client = dial(config, &action)?;
+    let (facts, age) = inspect(&mut client, &action)?;
+    // A server process older than its connection belongs to a pooler.
+    if age > started.elapsed() + Duration::from_secs(1) {
+        refuse_shared(config, &facts, &action)?;
+    }
+    Ok((client, facts))
+}
+
+/// Connects on a thread of its own: the driver's timeout covers neither a server that accepts and
+/// stays silent nor a slow look-up of names. A thread that is left behind ends with its socket.
+fn dial(config: &Config, action: &str) -> Result<Client> {
+    let deadline = config.get_connect_timeout().copied().unwrap_or(DEADLINE);
+    let (sender, receiver) = mpsc::channel();
+    let mut config = config.clone();
+    config.notice_callback(|notice| log::info!("{}: {}", notice.severity(), notice.message()));
+    let connect = move || {
+        let _ = sender.send(config.connect(NoTls));
+    };
+    thread::Builder::new().name("pgsteward-connect".into()).spawn(connect).map_err(|error| Error::io(action, error))?;
+    match receiver.recv_timeout(deadline) {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(error)) => Err(match Error::driver(action, &error) {
+            // Whatever the driver says about connecting, there is no connection.
+            Error::Invalid { why, .. } => Error::Connection { action: action.into(), reason: why },
+            other => other,
+        }),
+        Err(_) => Err(Error::Connection {
+            action: action.into(),
+            reason: format!("no answer within {} seconds (connect_timeout)", deadline.as_secs_f32()),
+        }),
+    }
+}
+
+/// Asks a connection what it is connected to, and how long its server process has been running.
+/// Servers that are not PostgreSQL, or too old, are refused.
+pub(crate) fn inspect(client: &mut Client, action: &str) -> Result<(Facts, Duration)> {
+    const QUESTION: &str = "SELECT pg_catalog.version() AS product, \
+        pg_catalog.current_setting('server_version') AS version, \
+        pg_catalog.current_database() AS database, pg_catalog.pg_backend_pid() AS pid, \
+        (SELECT GREATEST(pg_catalog.date_part('epoch', pg_catalog.age(pg_catalog.clock_timestamp(), backend_start)), 0) \
+         FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS age";
+    let answer = client.simple_query(QUESTION).map_err(|error| Error::driver(action, &error))?;
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let field = |name: &str| {
+        let value = row.and_then(|row: &SimpleQueryRow| row.try_get(name).ok().flatten());
+        value.ok_or_else(|| Error::unsupported(format!("this server (no {name} in its answer)"), "PostgreSQL"))
+    };
+    let (product, version) = (field("product")?, ServerVersion::parse(field("version")?)?);
+    if !product.starts_with("PostgreSQL ") {
+        return Err(Error::unsupported(format!("the server {product:?}"), format!("PostgreSQL {OLDEST} or newer")));
+    }
+    if !version.at_least(OLDEST) {
+        return Err(Error::unsupported(format!("PostgreSQL {version}"), format!("PostgreSQL {OLDEST} or newer")));
+    }
+    let pid = field("pid")?.parse().map_err(|_| Error::invalid("answer of the server", "its pid is no number"))?;
+    let age = field("age").ok().and_then(|age| age.parse().ok()).and_then(|age| Duration::try_from_secs_f64(age).ok());
+    let facts = Facts { version, database: field("database")?.to_owned(), pid };
+    Ok((facts, age.unwrap_or_default()))
+}
+
+/// Refuses a pooler that would give this session's server process to somebody else between two
+/// statements: a second connection then gets the very process that the first one has.
+fn refuse_shared(config: &Config, facts: &Facts, action: &str) -> Result<()> {
+    let Ok(mut second) = dial(config, action) else { return Ok(()) };
+    match inspect(&mut second, action) {
+        Ok((other, _)) if other.pid == facts.pid => Err(pooled()),
+        _ => Ok(()),
+    }
+}
+
+/// The error for a connection whose server process is not its own.
+pub(crate) fn pooled() -> Error {
+    Error::unsupported(
+        "a connection through a pooler in transaction or statement mode",
+        "a session of its own: connect to the server directly, or set the pooler to session mode",
+    )
+}
+
+/// Where a configuration leads, for messages; no secret is in it.
+pub(crate) fn target(config: &Config) -> String {
+    let mut parts = Vec::new();
+    for host in config.get_hosts() {
+        parts.push(match host {
+            Host::Tcp(name) => format!("host={name}"),
+            #[cfg(unix)]
+            Host::Unix(path) => format!("host={}", path.display()),
+        });
+    }
+    parts.extend(config.get_ports().iter().map(|port| format!("port={port}")));
+    parts.extend(config.get_dbname().map(|name| format!("dbname={name}")));
+    parts.extend(config.get_user().map(|name| format!("user={name}")));
+    if parts.is_empty() { "the server".into() } else { parts.join(" ") }
+}

@@ -1,0 +1,322 @@
+//! What makes a kind of object, and how its statements are put together.
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::row::Row;
+use crate::script::{Field, Script};
+use crate::sql::{Fragment, Ident, Lit, Sql};
+use crate::version::ServerVersion;
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Display};
+use std::sync::{Arc, OnceLock};
+
+/// A kind of object: a plain value, and the SQL that reads it and that makes one value into another.
+///
+/// All its functions are pure: they know no connection and never panic on what a server says.
+/// The trait is sealed; the kinds are those of this crate.
+pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'static {
+    /// What finds an object: its name, or its number.
+    type Key: Key;
+    /// What is costly to read, and is read on demand; [`Nothing`] where nothing is.
+    type Definition: Definition;
+    /// The kind's name in messages: `role`.
+    const KIND: &'static str;
+
+    /// The catalogue query. Every column is text.
+    fn query(which: Which<'_, Self::Key>, server: &ServerVersion) -> Sql;
+    /// A row of [`query`](Kind::query) as a value.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a column is not what the query promises.
+    fn read(row: &Row) -> Result<Self>;
+    /// What finds this object.
+    fn key(&self) -> Self::Key;
+    /// The OID, which stays when the name changes; 0 for what is not on a server, and for kinds that have none.
+    fn oid(&self) -> u32;
+    /// The statements that make it anew: the difference of nothing and this.
+    fn to_create(&self, server: &ServerVersion) -> Script;
+    /// The statements that make this into `wanted`.
+    fn to_alter(&self, wanted: &Self, server: &ServerVersion) -> Script;
+    /// The statements that drop it: the difference of this and nothing.
+    fn to_drop(&self, behavior: DropBehavior, server: &ServerVersion) -> Script;
+    /// What the object on the server has that neither this value nor its definition holds:
+    /// `privileges`, `trigger "x"`. A script would leave it out.
+    fn uncovered(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Where the definition is kept once it is read.
+    #[doc(hidden)]
+    fn definition_cell(&self) -> Option<&Known<Self::Definition>> {
+        None
+    }
+    #[doc(hidden)]
+    fn definition_cell_mut(&mut self) -> Option<&mut Known<Self::Definition>> {
+        None
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+pub(crate) use sealed::Sealed;
+
+/// Kinds that have a [definition](Kind::Definition).
+pub trait Defined: Kind {}
+
+/// What finds an object of a kind.
+pub trait Key: Clone + Ord + Debug + Display + Send + Sync + 'static {
+    /// Refuses what no object can be found by.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]
+    fn check(&self) -> Result<()>;
+    /// For messages: `"app"`, `app.orders`, `16412`.
+    fn title(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Key for String {
+    fn check(&self) -> Result<()> {
+        sql!("{}", Ident(self)).check()
+    }
+
+    fn title(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Key for Name {
+    fn check(&self) -> Result<()> {
+        Name::check(self)
+    }
+}
+
+impl Key for u32 {
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Which objects of a kind are asked for.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Which<'a, K> {
+    /// All but the system's own.
+    All,
+    /// All.
+    WithSystem,
+    /// The one of that key, the system's own included.
+    Key(&'a K),
+    /// The one of that OID.
+    Oid(u32),
+}
+
+/// Whether what depends on an object goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropBehavior {
+    /// Refuse while something depends on it.
+    Restrict,
+    /// Drop what depends on it too.
+    Cascade,
+}
+
+impl DropBehavior {
+    /// What follows the name in `DROP`.
+    pub(crate) fn clause(self) -> &'static str {
+        match self {
+            Self::Restrict => "",
+            Self::Cascade => " CASCADE",
+        }
+    }
+}
+
+/// The part of an object that is costly to read.
+pub trait Definition: Clone + Default + PartialEq + Debug + Send + Sync + 'static {
+    /// The queries that read it: for one object by its OID, or for all. Every column is text;
+    /// the column `object` is the OID of the object that a row is a part of.
+    #[doc(hidden)]
+    fn queries(object: Option<u32>, server: &ServerVersion) -> Vec<Sql>;
+    /// The definitions by the OID of their objects, from the rows of each query.
+    #[doc(hidden)]
+    fn read(answers: &[Vec<Row>]) -> Result<BTreeMap<u32, Self>>;
+}
+
+/// A definition that may be read after the value that it belongs to, also by those who share the value.
+#[derive(Clone)]
+pub struct Known<D> {
+    read: OnceLock<Arc<D>>,
+    /// What was made of it by one who has the value for himself.
+    own: Option<Arc<D>>,
+}
+
+impl<D> Default for Known<D> {
+    fn default() -> Self {
+        Self { read: OnceLock::new(), own: None }
+    }
+}
+
+impl<D: Clone + Default> Known<D> {
+    pub(crate) fn get(&self) -> Option<&Arc<D>> {
+        self.own.as_ref().or_else(|| self.read.get())
+    }
+
+    /// Keeps what was read, unless something is known already.
+    pub(crate) fn set(&self, definition: Arc<D>) {
+        let _ = self.read.set(definition);
+    }
+
+    /// The definition to change; an empty one if nothing is known.
+    pub(crate) fn to_mut(&mut self) -> &mut D {
+        let known = self.get().cloned().unwrap_or_default();
+        Arc::make_mut(self.own.get_or_insert(known))
+    }
+}
+
+impl<D: Clone + Default + PartialEq> PartialEq for Known<D> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<D: Clone + Default + Debug> Debug for Known<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// The definition of kinds that have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nothing;
+
+impl Definition for Nothing {
+    fn queries(_: Option<u32>, _: &ServerVersion) -> Vec<Sql> {
+        Vec::new()
+    }
+
+    fn read(_: &[Vec<Row>]) -> Result<BTreeMap<u32, Self>> {
+        Ok(BTreeMap::new())
+    }
+}
+
+/// The two definitions, where both were read and they are not one and the same.
+pub(crate) fn definitions<'a, T: Kind>(old: &'a T, new: &'a T) -> Option<(&'a T::Definition, &'a T::Definition)> {
+    let (old, new) = (old.definition_cell()?.get()?, new.definition_cell()?.get()?);
+    (!Arc::ptr_eq(old, new)).then_some((&**old, &**new))
+}
+
+/// Puts together the statements that change one object: `ALTER <what> <name> <clause>`.
+pub(crate) struct Alter {
+    /// `ALTER TABLE`
+    verb: &'static str,
+    /// As the server knows it at this point of the script.
+    name: Sql,
+    script: Script,
+    /// Clauses that share one statement, not yet in the script.
+    pending: Vec<(Field, Sql)>,
+    separator: &'static str,
+}
+
+impl Alter {
+    /// Changes to the object of that name; clauses that share a statement stand with `separator` between.
+    pub(crate) fn new(verb: &'static str, name: impl Fragment, separator: &'static str) -> Self {
+        Self { verb, name: sql!("{}", name), script: Script::new(), pending: Vec::new(), separator }
+    }
+
+    /// A clause that shares one `ALTER` with the clauses next to it.
+    pub(crate) fn clause(&mut self, field: impl Into<Field>, clause: Sql) {
+        self.pending.push((field.into(), clause));
+    }
+
+    /// A clause that needs an `ALTER` of its own.
+    pub(crate) fn single(&mut self, field: impl Into<Field>, clause: Sql) {
+        let statement = sql!("{} {} {}", self.verb, self.name, clause);
+        self.statement(field, statement);
+    }
+
+    /// A whole statement.
+    pub(crate) fn statement(&mut self, field: impl Into<Field>, statement: Sql) {
+        self.flush();
+        self.script.add(statement, vec![field.into()]);
+    }
+
+    /// A whole statement that refuses to run in a transaction.
+    pub(crate) fn statement_alone(&mut self, field: impl Into<Field>, statement: Sql) {
+        self.flush();
+        self.script.add_alone(statement, vec![field.into()]);
+    }
+
+    /// Refuses the whole change.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.script.refuse(error);
+    }
+
+    /// Refuses a property that the server is too old for.
+    pub(crate) fn needs(&mut self, major: u32, what: &'static str, server: &ServerVersion) {
+        if !server.at_least(major) {
+            self.refuse(Error::unsupported(what, format!("PostgreSQL {major}, and this is {server}")));
+        }
+    }
+
+    /// `OWNER TO`, where the owner changed.
+    pub(crate) fn owner(&mut self, old: &str, new: &str) {
+        if old != new {
+            self.single("owner", sql!("OWNER TO {}", Ident(new)));
+        }
+    }
+
+    /// `COMMENT ON`, where the comment changed; `verb` is `COMMENT ON TABLE`.
+    pub(crate) fn comment(&mut self, verb: &'static str, old: &Option<String>, new: &Option<String>) {
+        if old != new {
+            let statement = comment(verb, &self.name, new.as_deref());
+            self.statement("comment", statement);
+        }
+    }
+
+    /// `SET SCHEMA` and `RENAME TO`, where they changed. The object goes by its new name from here on.
+    pub(crate) fn rename(&mut self, old: &Name, new: &Name) {
+        if old.schema != new.schema {
+            self.single("schema", sql!("SET SCHEMA {}", Ident(&new.schema)));
+            self.name = sql!("{}.{}", Ident(&new.schema), Ident(&old.name));
+        }
+        if old.name != new.name {
+            self.single("name", sql!("RENAME TO {}", Ident(&new.name)));
+            self.name = sql!("{}", new);
+        }
+    }
+
+    /// The object's name at this point of the script.
+    pub(crate) fn name(&self) -> &Sql {
+        &self.name
+    }
+
+    fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let (fields, clauses): (Vec<_>, Vec<_>) = self.pending.drain(..).unzip();
+        let clauses = Sql::join(clauses, self.separator);
+        self.script.add(sql!("{} {} {}", self.verb, self.name, clauses), fields);
+    }
+
+    /// The statements.
+    pub(crate) fn finish(mut self) -> Script {
+        self.flush();
+        self.script
+    }
+}
+
+/// `COMMENT ON <what> <name> IS ...`
+pub(crate) fn comment(verb: &'static str, name: impl Fragment, text: Option<&str>) -> Sql {
+    match text {
+        Some(text) => sql!("{} {} IS {}", verb, name, Lit(text)),
+        None => sql!("{} {} IS NULL", verb, name),
+    }
+}
+
+/// A limit on connections: -1 for none.
+pub(crate) fn check_connection_limit(limit: i32) -> Result<()> {
+    match limit {
+        ..-1 => Err(Error::invalid(format!("connection limit {limit}"), "it is 0 or more, or -1 for none")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,405 @@
+//! An object on the server.
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Which};
+use crate::row::Row;
+use crate::script::Script;
+use crate::sql::Sql;
+use crate::transaction::{Atomic, Fate};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+/// An object on the server: what the server has, and what you want.
+///
+/// The fields of `T` are read and written directly. Nothing is sent before [`alter`](Object::alter),
+/// which sends the difference; [`changes`](Object::changes) shows it.
+///
+/// ```no_run
+/// # fn main() -> pgsteward::Result<()> {
+/// # let cluster = pgsteward::Cluster::connect("")?;
+/// let mut role = cluster.roles().get("app")?;
+/// role.connection_limit = 20;
+/// print!("{}", role.changes()); // ALTER ROLE "app" CONNECTION LIMIT 20;
+/// role.alter()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Object<T> {
+    cluster: Cluster,
+    /// What the server had when it was last asked; none if it was made in a plan.
+    server: Arc<T>,
+    /// What is wanted. The same as `server`, and shared with it, until the first write.
+    wanted: Arc<T>,
+    /// What the server has if the transaction in which it was last changed is undone.
+    before: Option<Arc<Before<T>>>,
+}
+
+struct Before<T> {
+    fate: Arc<Fate>,
+    server: Arc<T>,
+    before: Option<Arc<Before<T>>>,
+}
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.wanted
+    }
+}
+
+impl<T: Clone> DerefMut for Object<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        Arc::make_mut(&mut self.wanted)
+    }
+}
+
+impl<T: Kind> fmt::Debug for Object<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.wanted.fmt(f)
+    }
+}
+
+impl<T: Kind> Object<T> {
+    pub(crate) fn new(cluster: &Cluster, server: Arc<T>) -> Self {
+        Self { cluster: cluster.clone(), wanted: server.clone(), server, before: None }
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// What the server has, as far as is known.
+    pub(crate) fn server(&self) -> &Arc<T> {
+        let mut server = &self.server;
+        let mut before = self.before.as_ref();
+        while let Some(undone) = before.filter(|before| before.fate.is_undone()) {
+            server = &undone.server;
+            before = undone.before.as_ref();
+        }
+        server
+    }
+
+    /// The kind and the name that the server knows: `role "app"`.
+    pub(crate) fn title(&self) -> String {
+        title::<T>(&self.server().key())
+    }
+
+    /// The statements that [`alter`](Object::alter) would send. Nothing is sent.
+    pub fn changes(&self) -> Script {
+        let server = self.server();
+        match Arc::ptr_eq(server, &self.wanted) {
+            true => Script::new(),
+            false => server.to_alter(&self.wanted, self.cluster.version()),
+        }
+    }
+
+    /// Whether [`alter`](Object::alter) would send anything.
+    pub fn is_changed(&self) -> bool {
+        !self.changes().is_empty()
+    }
+
+    /// Sends the changes, all or nothing, and reads the object back; nothing when nothing changed.
+    ///
+    /// The object is read again inside the transaction of the change, before it and after it, so
+    /// that a change by somebody else is neither overwritten nor taken for this object's. No lock
+    /// is taken but those of the statements themselves. What the server refuses because of others
+    /// at work at that moment (a tuple updated concurrently, a deadlock, a lock timeout) is tried again up to five times.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the object was dropped, replaced or renamed since it was read, or
+    /// when a field that is being changed was changed by somebody else. [`Error::Invalid`] and
+    /// [`Error::Unsupported`] before anything is sent. After any error the server is as it was,
+    /// and the changes are kept.
+    pub fn alter(&mut self) -> Result<()> {
+        let changes = self.changes();
+        if changes.is_empty() {
+            self.wanted = self.server().clone();
+            return Ok(());
+        }
+        changes.check()?;
+        let (cluster, server, wanted) = (self.cluster.clone(), self.server().clone(), self.wanted.clone());
+        if let Some(plan) = cluster.plan_in_progress()? {
+            let step = (server.clone(), wanted.clone());
+            plan.record(changes, move |cluster| Object::wanting(cluster, step.0, step.1).alter());
+            cluster.saw(Some(&server.key()), Some(&wanted));
+            self.server = wanted;
+            return Ok(());
+        }
+        let action = format!("alter {}", title::<T>(&server.key()));
+        let after = self.change(&action, &changes, Some(&wanted))?;
+        let after = Arc::new(after.ok_or_else(|| self.not_found())?);
+        cluster.saw(Some(&server.key()), Some(&after));
+        self.saved(after);
+        Ok(())
+    }
+
+    fn wanting(cluster: &Cluster, server: Arc<T>, wanted: Arc<T>) -> Self {
+        Self { cluster: cluster.clone(), server, wanted, before: None }
+    }
+
+    /// Takes over what the server has now; remembers what it had, in case that is undone.
+    fn saved(&mut self, after: Arc<T>) {
+        let known = self.server().clone();
+        self.before = self.cluster.session().fate().map(|fate| {
+            let before = self.before.take();
+            Arc::new(Before { fate, server: known, before })
+        });
+        self.wanted = after.clone();
+        self.server = after;
+    }
+
+    /// Forgets the changes.
+    pub fn revert(&mut self) {
+        self.wanted = self.server().clone();
+    }
+
+    /// Reads the object again, under whatever name it goes now; changes not sent are forgotten.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone.
+    pub fn refresh(&mut self) -> Result<()> {
+        let server = self.server().clone();
+        let action = format!("read {}", self.title());
+        let now = self.cluster.fetch::<T>(&action, identity(&*server, &server.key()))?;
+        self.cluster.saw(Some(&server.key()), now.as_ref());
+        let now = now.ok_or_else(|| self.not_found())?;
+        *self = Self::new(&self.cluster, now);
+        Ok(())
+    }
+
+    /// The statements that make an equal object. Reads the definition, where the kind has one.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] names what the object has that cannot be scripted yet.
+    pub fn script(&self) -> Result<Script> {
+        self.load_definition()?;
+        let uncovered = self.wanted.uncovered();
+        if !uncovered.is_empty() {
+            let what = format!("a script of {} with its {}", self.title(), uncovered.join(", "));
+            return Err(Error::unsupported(what, "a newer version of this crate, or pg_dump"));
+        }
+        let script = self.wanted.to_create(self.cluster.version());
+        script.check()?;
+        Ok(script)
+    }
+
+    /// The plain value, on its own from now on.
+    pub fn to_value(&self) -> T {
+        T::clone(&self.wanted)
+    }
+
+    /// Drops the object; refused while something depends on it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it was dropped, replaced or renamed since it was read.
+    pub fn drop(self) -> Result<()> {
+        self.drop_with(DropBehavior::Restrict)
+    }
+
+    pub(crate) fn drop_with(self, behavior: DropBehavior) -> Result<()> {
+        let server = self.server().clone();
+        let script = server.to_drop(behavior, self.cluster.version());
+        script.check()?;
+        if let Some(plan) = self.cluster.plan_in_progress()? {
+            let step = server.clone();
+            plan.record(script, move |cluster| Object::new(cluster, step).drop_with(behavior));
+        } else {
+            self.change(&format!("drop {}", self.title()), &script, None)?;
+        }
+        self.cluster.saw(Some(&server.key()), None::<&Arc<T>>);
+        Ok(())
+    }
+
+    /// Runs statements that change what is no field of the object, with the same checks as
+    /// [`alter`](Object::alter): the object is still there under its name, before and after. Pending
+    /// changes stay pending. In a plan they are collected.
+    pub(crate) fn perform(&mut self, verb: &str, script: Script) -> Result<()> {
+        script.check()?;
+        let server = self.server().clone();
+        if let Some(plan) = self.cluster.plan_in_progress()? {
+            let (verb, step) = (verb.to_owned(), script.clone());
+            plan.record(script, move |cluster| Object::new(cluster, server).perform(&verb, step));
+            return Ok(());
+        }
+        self.change(&format!("{verb} {}", self.title()), &script, Some(&server)).map(drop)
+    }
+
+    fn not_found(&self) -> Error {
+        Error::NotFound { what: self.title() }
+    }
+
+    /// Sends a change, checked before and after. With `wanted` the object is there afterwards,
+    /// without it it is gone.
+    fn change(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
+        let session = self.cluster.session();
+        if script.parts().iter().any(|statement| statement.alone) {
+            return self.change_alone(action, script, wanted);
+        }
+        session.atomically(action, |transaction| self.change_in(transaction, script, wanted))
+    }
+
+    fn change_in(&self, transaction: &Atomic<'_>, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
+        let look = self.questions(wanted);
+        let now = self.answer(&transaction.send(&look)?)?;
+        self.check_before(now.as_ref(), script, wanted)?;
+        let mut statements: Vec<Sql> = script.statements().cloned().collect();
+        statements.extend(look.iter().cloned());
+        let mut answers = transaction.send(&statements)?;
+        let after = self.answer(&answers.split_off(answers.len().saturating_sub(look.len())))?;
+        self.check_after(after, script, wanted)
+    }
+
+    /// A change that PostgreSQL runs outside transactions only.
+    fn change_alone(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
+        let session = self.cluster.session();
+        if script.len() > 1 {
+            return Err(Error::invalid(
+                format!("attempt to {action}"),
+                "PostgreSQL cannot do these changes all or nothing; alter this by itself: ".to_owned()
+                    + &script
+                        .parts()
+                        .iter()
+                        .filter(|s| s.alone)
+                        .map(|s| s.sql.to_string())
+                        .collect::<Vec<_>>()
+                        .join("; "),
+            ));
+        }
+        let look = self.questions(wanted);
+        let now = self.answer(&session.run(action, &look)?)?;
+        self.check_before(now.as_ref(), script, wanted)?;
+        for statement in script.statements() {
+            session.run(action, std::slice::from_ref(statement))?;
+        }
+        let after = self.answer(&session.run(action, &look)?)?;
+        self.check_after(after, script, wanted)
+    }
+
+    /// What is asked before and after a change: the object, and its definition if that changes.
+    fn questions(&self, wanted: Option<&T>) -> Vec<Sql> {
+        let (server, version) = (self.server(), self.cluster.version());
+        let key = server.key();
+        let mut questions = vec![T::query(identity(&**server, &key), version)];
+        if wanted.is_some_and(|wanted| crate::kind::definitions(&**server, wanted).is_some()) {
+            questions.extend(T::Definition::queries(Some(server.oid()), version));
+        }
+        questions
+    }
+
+    fn answer(&self, answers: &[Vec<Row>]) -> Result<Option<T>> {
+        let Some((objects, parts)) = answers.split_first() else { return Ok(None) };
+        let Some(now) = objects.first().map(T::read).transpose()? else { return Ok(None) };
+        if !parts.is_empty() {
+            let definition = T::Definition::read(parts)?.remove(&now.oid());
+            remember(&now, definition.map(Arc::new));
+        }
+        Ok(Some(now))
+    }
+
+    /// Refuses if the object on the server is not the one that was read.
+    fn check_before(&self, now: Option<&T>, script: &Script, wanted: Option<&T>) -> Result<()> {
+        let (server, version) = (self.server(), self.cluster.version());
+        let now = now.ok_or_else(|| self.conflict(script, "no such object: it was dropped"))?;
+        if now.key() != server.key() || (server.oid() != 0 && now.oid() != server.oid()) {
+            return Err(self.conflict(script, &format!("it under the name {}", now.key().title())));
+        }
+        let Some(wanted) = wanted else { return Ok(()) };
+        let (theirs, still) = (server.to_alter(now, version), now.to_alter(wanted, version));
+        let both = script.fields().find(|field| {
+            theirs.fields().any(|changed| changed == *field) && still.fields().any(|needed| needed == *field)
+        });
+        match both {
+            None => Ok(()),
+            Some(field) => {
+                Err(Error::Conflict { what: self.title(), mine: about(script, field), theirs: about(&theirs, field) })
+            }
+        }
+    }
+
+    /// Refuses if the change hit another object: a statement that waited for a lock looks its
+    /// name up again, and may find another object under it.
+    fn check_after(&self, after: Option<T>, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
+        match (&after, wanted) {
+            (None, None) => Ok(None),
+            (Some(after), Some(wanted)) if after.key() == wanted.key() => {
+                if let Some(cell) = wanted.definition_cell().filter(|_| self.questions(Some(wanted)).len() == 1) {
+                    remember(after, cell.get().cloned());
+                }
+                Ok(Some(after.clone()))
+            }
+            _ => Err(self.conflict(script, "another object under its name by now")),
+        }
+    }
+
+    fn conflict(&self, script: &Script, theirs: &str) -> Error {
+        let mine = script.statements().map(Sql::to_string).collect::<Vec<_>>().join("; ");
+        Error::Conflict { what: self.title(), mine, theirs: theirs.into() }
+    }
+
+    /// Reads the definition, if it was not read yet, for what the server has and for what is wanted.
+    fn load_definition(&self) -> Result<()> {
+        let server = self.server();
+        let Some(cell) = server.definition_cell() else { return Ok(()) };
+        if cell.get().is_none() && server.oid() != 0 {
+            let action = format!("read the definition of {}", self.title());
+            let questions = T::Definition::queries(Some(server.oid()), self.cluster.version());
+            let answers = self.cluster.session().run(&action, &questions)?;
+            let definition = T::Definition::read(&answers)?.remove(&server.oid()).ok_or_else(|| self.not_found())?;
+            remember(&**server, Some(Arc::new(definition)));
+        }
+        remember(&*self.wanted, cell.get().cloned());
+        Ok(())
+    }
+}
+
+impl<T: Defined> Object<T> {
+    /// What is costly to read, read now if it was not read before: one round trip.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the object is gone.
+    pub fn definition(&self) -> Result<Arc<T::Definition>> {
+        self.load_definition()?;
+        let cell = self.wanted.definition_cell();
+        cell.and_then(|cell| cell.get().cloned()).ok_or_else(|| self.not_found())
+    }
+
+    /// The definition, to change; [`alter`](Object::alter) sends the fewest statements that do it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the object is gone.
+    pub fn definition_mut(&mut self) -> Result<&mut T::Definition> {
+        self.load_definition()?;
+        let not_found = self.not_found();
+        let cell = Arc::make_mut(&mut self.wanted).definition_cell_mut();
+        Ok(cell.ok_or(not_found)?.to_mut())
+    }
+}
+
+/// `role "app"`
+pub(crate) fn title<T: Kind>(key: &T::Key) -> String {
+    format!("{} {}", T::KIND, key.title())
+}
+
+/// How to find an object again: by what stays, where it has that.
+fn identity<'a, T: Kind>(object: &T, key: &'a T::Key) -> Which<'a, T::Key> {
+    match object.oid() {
+        0 => Which::Key(key),
+        oid => Which::Oid(oid),
+    }
+}
+
+/// Keeps a definition that was read.
+fn remember<T: Kind>(object: &T, definition: Option<Arc<T::Definition>>) {
+    if let (Some(cell), Some(definition)) = (object.definition_cell(), definition) {
+        cell.set(definition);
+    }
+}
+
+/// The statements of a script that change a field.
+fn about(script: &Script, field: &crate::script::Field) -> String {
+    let statements = script.parts().iter().filter(|statement| statement.fields.contains(field));
+    statements.map(|statement| statement.sql.to_string()).collect::<Vec<_>>().join("; ")
+}

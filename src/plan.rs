@@ -1,0 +1,112 @@
+//! See before doing.
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::script::Script;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Changes that were collected and not made: [`Cluster::plan`].
+///
+/// `Display` prints the statements as SQL that can be run, secrets as `'********'`.
+pub struct Plan {
+    cluster: Cluster,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    script: Script,
+    /// The database that it is for, where that is not the plan's own.
+    elsewhere: Option<String>,
+    apply: Box<dyn FnOnce(&Cluster) -> Result<()> + Send>,
+}
+
+/// Where the writes of a plan go.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    steps: Arc<Mutex<Vec<Step>>>,
+    elsewhere: Option<String>,
+}
+
+impl Recorder {
+    /// Keeps a write: what it would send, and how to do it.
+    pub(crate) fn record(&self, script: Script, apply: impl FnOnce(&Cluster) -> Result<()> + Send + 'static) {
+        let step = Step { script, elsewhere: self.elsewhere.clone(), apply: Box::new(apply) };
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+    }
+
+    /// The same plan, for writes in another database.
+    pub(crate) fn elsewhere(&self, database: &str) -> Self {
+        Self { steps: self.steps.clone(), elsewhere: Some(database.to_owned()) }
+    }
+
+    pub(crate) fn finish(&self, cluster: &Cluster) -> Plan {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        Plan { cluster: cluster.clone(), steps: std::mem::take(&mut steps) }
+    }
+}
+
+impl Plan {
+    /// The statements, in order.
+    pub fn script(&self) -> Script {
+        let mut script = Script::new();
+        for step in &self.steps {
+            script.append(step.script.clone());
+        }
+        script
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Makes the changes, in order, with the same checks as if they were made one by one: what
+    /// somebody else changed since the plan was made is a conflict. All or nothing, unless one of
+    /// them cannot run in a transaction or is for another database; then the log says how many were
+    /// made before the one that failed.
+    ///
+    /// # Errors
+    /// Those of the single changes.
+    pub fn apply(self) -> Result<()> {
+        let cluster = self.cluster;
+        if self.steps.iter().all(Step::is_transactional) {
+            let mut steps = self.steps.into_iter();
+            return cluster.transaction(|| steps.try_for_each(|step| step.apply(&cluster)));
+        }
+        let count = self.steps.len();
+        for (done, step) in self.steps.into_iter().enumerate() {
+            step.apply(&cluster).inspect_err(|_| log::warn!("{done} of {count} steps of the plan were made"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    fn is_transactional(&self) -> bool {
+        self.elsewhere.is_none() && self.script.parts().iter().all(|statement| !statement.alone)
+    }
+
+    fn apply(self, cluster: &Cluster) -> Result<()> {
+        match &self.elsewhere {
+            Some(database) => (self.apply)(&cluster.database(database)?),
+            None => (self.apply)(cluster),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.script().fmt(f)
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.script(), f)
+    }
+}
+
+/// The error for what cannot wait until a plan is applied.
+pub(crate) fn not_in_a_plan(what: &str) -> Error {
+    Error::invalid(format!("use of {what} in a plan"), "it cannot be collected; call it outside the plan")
+}

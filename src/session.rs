@@ -1,0 +1,383 @@
+//! One connection, shared by everything that uses a cluster: the only way to the server.
+use crate::connect::{self, Facts};
+use crate::error::{Error, Result};
+use crate::row::Row;
+use crate::sql::{Ident, Sql};
+use crate::transaction::Level;
+use postgres::error::SqlState;
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::types::{ToSql, Type};
+use postgres::{Client, Config, SimpleQueryMessage};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+/// The settings under which the crate's own statements run, so that nothing of a user's stands in
+/// for a catalogue function and so that the server prints names and values in one form. Timeouts
+/// are left as they are: they are the administrator's.
+const OWN_SETTINGS: [(&str, &str); 7] = [
+    ("search_path", ""),
+    ("datestyle", "ISO"),
+    ("intervalstyle", "postgres"),
+    ("extra_float_digits", "3"),
+    ("standard_conforming_strings", "on"),
+    ("check_function_bodies", "off"),
+    ("quote_all_identifiers", "off"),
+];
+
+/// Whose statements the connection is set for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Side {
+    /// The crate's: [`OWN_SETTINGS`].
+    Own,
+    /// The user's: as the connection came.
+    User,
+}
+
+pub(crate) struct Session {
+    /// None for a connection that was handed in, and cannot be made again.
+    config: Option<Config>,
+    role: Option<String>,
+    facts: Facts,
+    state: Mutex<State>,
+    /// Wakes threads that wait for another one's transaction to end.
+    turn: Condvar,
+    undone: AtomicU64,
+}
+
+pub(crate) struct State {
+    /// None when it was lost, lent or given back.
+    client: Option<Client>,
+    pid: i32,
+    side: Side,
+    pub(crate) levels: Vec<Level>,
+    /// In a transaction that the user began by a statement of his own.
+    pub(crate) foreign: bool,
+    /// The thread whose transaction is open.
+    owner: Option<ThreadId>,
+    gone: Option<Gone>,
+}
+
+/// Why there is no client.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Gone {
+    Lost,
+    Lent,
+    GivenBack,
+}
+
+impl Session {
+    pub(crate) fn connect(config: Config, role: Option<String>) -> Result<Arc<Self>> {
+        let (client, facts) = open(&config, role.as_deref())?;
+        Ok(Self::new(Some(config), role, client, facts))
+    }
+
+    /// A session on a connection that somebody else made.
+    pub(crate) fn adopt(mut client: Client) -> Result<Arc<Self>> {
+        let (facts, _) = connect::inspect(&mut client, "use the connection")?;
+        Ok(Self::new(None, None, client, facts))
+    }
+
+    fn new(config: Option<Config>, role: Option<String>, client: Client, facts: Facts) -> Arc<Self> {
+        let state = State {
+            client: Some(client),
+            pid: facts.pid,
+            side: Side::User,
+            levels: Vec::new(),
+            foreign: false,
+            owner: None,
+            gone: None,
+        };
+        let (state, turn) = (Mutex::new(state), Condvar::new());
+        Arc::new(Self { config, role, facts, state, turn, undone: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(crate) fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    pub(crate) fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+
+    /// How many times something was rolled back or the connection replaced: what was cached before is worth nothing.
+    pub(crate) fn undone(&self) -> u64 {
+        self.undone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn forget(&self) {
+        self.undone.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The state, when no other thread's transaction is open.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere says nothing about the connection, which answers for itself.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.owner.is_some_and(|owner| owner != thread::current().id()) {
+            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
+    /// The state with a live connection, made anew if the last one was lost.
+    pub(crate) fn ready(&self, action: &str) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        let lost = |reason: &str| Err(Error::Connection { action: action.into(), reason: reason.into() });
+        match (state.gone, &self.config) {
+            (None, _) => Ok(state),
+            (Some(Gone::Lent), _) => Err(Error::invalid(
+                format!("attempt to {action}"),
+                "the connection is in use by the closure of `with_client`; use the client it was given",
+            )),
+            (Some(Gone::GivenBack), _) => lost("the connection was given back by `into_client`"),
+            (Some(Gone::Lost), _) if !state.levels.is_empty() => {
+                lost("the connection was lost inside a transaction, and the transaction with it")
+            }
+            (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
+            (Some(Gone::Lost), Some(config)) => {
+                let (client, facts) = open(config, self.role.as_deref())?;
+                (state.client, state.pid) = (Some(client), facts.pid);
+                (state.side, state.foreign, state.gone) = (Side::User, false, None);
+                Ok(state)
+            }
+        }
+    }
+
+    /// Reads rows one at a time: one round trip, whatever their number.
+    pub(crate) fn read(&self, action: &str, sql: &Sql, mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+        sql.check()?;
+        let mut state = self.ready(action)?;
+        state.switch(Side::Own, action)?;
+        log::debug!("{sql}");
+        state.call(action, |client| {
+            let mut rows = client.query_typed_raw(sql.text(), std::iter::empty::<(i32, Type)>())?;
+            while let Some(row) = rows.next()? {
+                if let Err(error) = each(row.into()) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Runs statements of the crate's own, each by itself.
+    pub(crate) fn run(&self, action: &str, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
+        let mut state = self.ready(action)?;
+        state.switch(Side::Own, action)?;
+        state.batch(action, statements)
+    }
+
+    /// Runs statements of the user's, under his own settings.
+    pub(crate) fn run_for_user(&self, action: &str, statements: &[Sql]) -> Result<()> {
+        let mut state = self.ready(action)?;
+        state.switch(Side::User, action)?;
+        state.batch(action, statements).map(drop)
+    }
+
+    /// Runs a statement of the user's, under his own settings; several when there are no parameters.
+    pub(crate) fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
+        let action = "execute a statement";
+        let mut state = self.ready(action)?;
+        state.switch(Side::User, action)?;
+        log::debug!("{sql}");
+        if !parameters.is_empty() || !sql.trim_end().trim_end_matches(';').contains(';') {
+            return state.call(action, |client| client.query(sql, parameters));
+        }
+        // Perhaps several statements. The server says so before it runs the first; a savepoint
+        // keeps its refusal from ending a transaction that is open.
+        let guarded = state.call(action, |client| client.batch_execute("SAVEPOINT pgsteward_probe")).is_ok();
+        let result = state.call(action, |client| client.query(sql, &[]));
+        let several = matches!(&result, Err(Error::Server { cause, .. })
+            if cause.code == SqlState::SYNTAX_ERROR && cause.routine.as_deref() == Some("exec_parse_message"));
+        if guarded {
+            let end = if several {
+                "ROLLBACK TO pgsteward_probe; RELEASE pgsteward_probe"
+            } else {
+                "RELEASE pgsteward_probe"
+            };
+            // A failed statement keeps its transaction failed, as in psql.
+            let _ = state.call(action, |client| client.batch_execute(end));
+        }
+        match several {
+            true => state.call(action, |client| client.batch_execute(sql)).map(|()| Vec::new()),
+            false => result,
+        }
+    }
+
+    /// Lends the connection to a closure.
+    pub(crate) fn lend<R>(&self, f: impl FnOnce(&mut Client) -> R) -> Result<R> {
+        let action = "use the connection";
+        let mut state = self.ready(action)?;
+        state.switch(Side::User, action)?;
+        let owner = state.owner.replace(thread::current().id());
+        let client = state.take(Gone::Lent);
+        drop(state);
+        let mut lent = Lent { session: self, client, owner };
+        match lent.client.as_mut() {
+            Some(client) => Ok(f(client)),
+            None => Err(Error::Connection { action: action.into(), reason: "it was lost".into() }),
+        }
+    }
+
+    /// Gives the connection back to whoever handed it in, with its own settings.
+    pub(crate) fn give_back(&self) -> Result<Client> {
+        let action = "give the connection back";
+        let mut state = self.ready(action)?;
+        state.switch(Side::User, action)?;
+        let lost = || Error::Connection { action: action.into(), reason: "it was lost".into() };
+        state.take(Gone::GivenBack).ok_or_else(lost)
+    }
+
+    /// Says that this thread's transaction is open, or that none is.
+    pub(crate) fn owned(&self, state: &mut State) {
+        state.owner = (!state.levels.is_empty()).then(|| thread::current().id());
+        self.turn.notify_all();
+    }
+}
+
+fn open(config: &Config, role: Option<&str>) -> Result<(Client, Facts)> {
+    let (mut client, facts) = connect::open(config)?;
+    if let Some(role) = role {
+        let (action, sql) = (format!("become {}", Ident(role).0), sql!("SET ROLE {}", Ident(role)));
+        sql.check()?;
+        client.batch_execute(sql.text()).map_err(|error| Error::driver(&action, &error))?;
+    }
+    Ok((client, facts))
+}
+
+/// The connection while it is lent; it comes back also when the closure panics.
+struct Lent<'a> {
+    session: &'a Session,
+    client: Option<Client>,
+    owner: Option<ThreadId>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.lock();
+        let alive = self.client.as_ref().is_some_and(|client| !client.is_closed());
+        (state.client, state.gone) = (self.client.take(), (!alive).then_some(Gone::Lost));
+        state.owner = self.owner;
+        self.session.turn.notify_all();
+    }
+}
+
+impl State {
+    fn take(&mut self, gone: Gone) -> Option<Client> {
+        self.gone = Some(gone);
+        self.client.take()
+    }
+
+    /// Calls the driver; a connection that is lost is let go.
+    fn call<R>(&mut self, action: &str, f: impl FnOnce(&mut Client) -> Result<R, postgres::Error>) -> Result<R> {
+        let Some(client) = self.client.as_mut() else {
+            return Err(Error::Connection { action: action.into(), reason: "the connection was lost".into() });
+        };
+        let result = f(client).map_err(|error| Error::driver(action, &error));
+        let closed = client.is_closed();
+        if closed || matches!(result, Err(Error::Connection { .. })) {
+            self.take(Gone::Lost);
+        }
+        result
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.gone == Some(Gone::Lost)
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// What the settings are after a transaction ended: those from before it.
+    pub(crate) fn fall_back_to(&mut self, side: Side) {
+        self.side = side;
+    }
+
+    /// Sets the connection for the statements of one side or the other; no round trip when it is
+    /// set so already. Inside a transaction the settings are local to it, so that its end brings
+    /// back what the user had set.
+    pub(crate) fn switch(&mut self, side: Side, action: &str) -> Result<()> {
+        if self.side == side {
+            return Ok(());
+        }
+        let local = match self.levels.iter().any(|level| level.opened) {
+            true => sql!("true"),
+            // A transaction that the user began by a statement of his own shows by its older time.
+            false => {
+                sql!("(pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp())")
+            }
+        };
+        let answer = self.batch(action, &[self.settings(side, &local)])?;
+        // No row: this is another server process than the one that was connected to.
+        let Some(row) = answer.iter().flatten().next() else {
+            self.take(Gone::Lost);
+            return Err(connect::pooled());
+        };
+        self.foreign = self.levels.is_empty() && row.truth("inside")?;
+        self.side = side;
+        Ok(())
+    }
+
+    /// One statement that puts the other side's settings away and this side's in their place.
+    fn settings(&self, side: Side, local: &Sql) -> Sql {
+        let put_away = |name: &'static str, value: &'static str| {
+            let kept =
+                sql!("pg_catalog.set_config('pgsteward.{}', pg_catalog.current_setting('{}'), {})", name, name, local);
+            sql!("{}, pg_catalog.set_config('{}', '{}', {})", kept, name, value, local)
+        };
+        let bring_back = |name: &'static str| {
+            sql!("pg_catalog.set_config('{}', pg_catalog.current_setting('pgsteward.{}'), {})", name, name, local)
+        };
+        let changes = OWN_SETTINGS.iter().map(|(name, value)| match side {
+            Side::Own => put_away(name, value),
+            Side::User => bring_back(name),
+        });
+        sql!(
+            "SELECT {} AS inside, {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
+            local,
+            Sql::join(changes, ", "),
+            self.pid
+        )
+    }
+
+    /// Sends statements, as few round trips as can be, and returns the rows of each. All are
+    /// checked before the first is sent.
+    pub(crate) fn batch(&mut self, action: &str, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
+        statements.iter().try_for_each(Sql::check)?;
+        let mut answers = Vec::new();
+        // The driver logs the text of a batch, but not that of a single typed statement.
+        for group in statements.chunk_by(|a, b| !a.is_secret() && !b.is_secret()) {
+            group.iter().for_each(|sql| log::debug!("{sql}"));
+            match group {
+                [secret] if secret.is_secret() => {
+                    self.call(action, |client| client.execute_typed(secret.text(), &[]))?;
+                    answers.push(Vec::new());
+                }
+                plain => {
+                    let text = plain.iter().map(Sql::text).collect::<Vec<_>>().join(";\n");
+                    answers.extend(by_statement(self.call(action, |client| client.simple_query(&text))?));
+                }
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// The rows of each statement of a batch.
+fn by_statement(messages: Vec<SimpleQueryMessage>) -> Vec<Vec<Row>> {
+    let mut answers = Vec::new();
+    let mut rows = Vec::new();
+    for message in messages {
+        match message {
+            SimpleQueryMessage::Row(row) => rows.push(row.into()),
+            SimpleQueryMessage::CommandComplete(_) => answers.push(std::mem::take(&mut rows)),
+            _ => {}
+        }
+    }
+    answers
+}

@@ -1,0 +1,178 @@
+//! Transactions, nested as deep as wanted.
+use crate::error::{Error, Result};
+use crate::row::Row;
+use crate::session::{Session, Side};
+use crate::sql::Sql;
+use postgres::error::SqlState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// How often a change is tried that the server refuses for concurrency alone.
+const TRIES: u32 = 5;
+
+/// What became of a transaction: objects that were saved in it ask.
+#[derive(Debug)]
+pub(crate) struct Fate {
+    undone: AtomicBool,
+    around: Option<Arc<Fate>>,
+}
+
+impl Fate {
+    /// Whether it, or one around it, was rolled back.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.undone.load(Ordering::Acquire) || self.around.as_ref().is_some_and(|around| around.is_undone())
+    }
+}
+
+/// An open transaction, or a savepoint in one.
+pub(crate) struct Level {
+    fate: Arc<Fate>,
+    /// Whether its first statement was sent.
+    pub(crate) opened: bool,
+    /// The settings that its end brings back.
+    side: Side,
+    savepoint: bool,
+}
+
+impl Session {
+    /// The fate of the innermost open transaction, if one is open.
+    pub(crate) fn fate(&self) -> Option<Arc<Fate>> {
+        self.lock().levels.last().map(|level| level.fate.clone())
+    }
+
+    /// Runs a closure in a transaction: kept if it returns `Ok`, undone if it returns an error or panics.
+    pub(crate) fn transaction<R>(&self, action: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        let mut state = self.ready(action)?;
+        // What the user sets inside is to last as it would without this crate.
+        state.switch(Side::User, action)?;
+        drop(state);
+        let transaction = Atomic::enter(self, action)?;
+        transaction.send(&[])?;
+        let result = f();
+        transaction.leave(result)
+    }
+
+    /// Runs a change of the crate's own in a transaction, and again when the server refuses it
+    /// for concurrency alone. The transaction is opened by the first statements, without a round trip.
+    pub(crate) fn atomically<R>(&self, action: &str, mut f: impl FnMut(&Atomic<'_>) -> Result<R>) -> Result<R> {
+        self.ready(action)?.switch(Side::Own, action)?;
+        let mut tried = 0;
+        loop {
+            let transaction = Atomic::enter(self, action)?;
+            let result = f(&transaction);
+            let result = transaction.leave(result);
+            tried += 1;
+            match &result {
+                Err(error) if error.is_transient() && tried < TRIES && self.may_try_again(error) => pause(tried),
+                _ => return result,
+            }
+        }
+    }
+
+    /// A deadlock is not undone by a savepoint: the locks of the transaction around it stay.
+    fn may_try_again(&self, error: &Error) -> bool {
+        let state = self.lock();
+        let outermost = state.levels.is_empty() && !state.foreign;
+        outermost || error.code() != Some(&SqlState::T_R_DEADLOCK_DETECTED)
+    }
+}
+
+/// Waits longer each time, and not as long as others who wait for the same.
+fn pause(tried: u32) {
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
+    thread::sleep(Duration::from_millis(u64::from(5_u32 << tried) + u64::from(nanos % 20)));
+}
+
+/// A transaction of the crate's own, rolled back when it is dropped.
+pub(crate) struct Atomic<'s> {
+    session: &'s Session,
+    action: &'s str,
+    depth: usize,
+}
+
+impl<'s> Atomic<'s> {
+    fn enter(session: &'s Session, action: &'s str) -> Result<Self> {
+        let mut state = session.ready(action)?;
+        let around = state.levels.last().map(|level| level.fate.clone());
+        let savepoint = around.is_some() || state.foreign;
+        let fate = Arc::new(Fate { undone: AtomicBool::new(false), around });
+        let side = state.side();
+        state.levels.push(Level { fate, opened: false, side, savepoint });
+        let depth = state.levels.len();
+        session.owned(&mut state);
+        Ok(Self { session, action, depth })
+    }
+
+    /// Sends statements inside the transaction; returns the rows of each.
+    pub(crate) fn send(&self, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
+        let mut state = self.session.ready(self.action)?;
+        statements.iter().try_for_each(Sql::check)?;
+        let depth = self.depth;
+        let Some(level) = state.levels.get_mut(depth - 1).filter(|level| !level.opened) else {
+            return state.batch(self.action, statements);
+        };
+        level.opened = true;
+        let begin = if level.savepoint { sql!("SAVEPOINT pgsteward_{}", depth) } else { sql!("BEGIN") };
+        let mut batch = vec![begin];
+        batch.extend_from_slice(statements);
+        let mut answers = state.batch(self.action, &batch)?;
+        answers.remove(0);
+        Ok(answers)
+    }
+
+    /// Ends the transaction: keeps it when all went well.
+    fn leave<R>(self, result: Result<R>) -> Result<R> {
+        let kept = match &result {
+            Ok(_) => self.end(true),
+            Err(_) => Ok(()),
+        };
+        // Dropping it rolls back what was not kept.
+        kept.and(result)
+    }
+
+    fn end(&self, keep: bool) -> Result<()> {
+        let mut state = self.session.lock();
+        let depth = self.depth;
+        let Some(level) = state.levels.get(depth - 1) else { return Ok(()) };
+        let (opened, savepoint, side, fate) = (level.opened, level.savepoint, level.side, level.fate.clone());
+        let ended = match (opened && !state.is_lost(), keep, savepoint) {
+            (false, _, _) if opened && keep => Err(Error::Connection {
+                action: self.action.into(),
+                reason: "the connection was lost inside a transaction, and the transaction with it".into(),
+            }),
+            (false, _, _) => Ok(Vec::new()),
+            // COMMIT in a failed transaction rolls back without a word; SELECT does not.
+            (true, true, false) => state.batch(self.action, &[sql!("SELECT 1"), sql!("COMMIT")]),
+            (true, true, true) => state.batch(self.action, &[sql!("RELEASE SAVEPOINT pgsteward_{}", depth)]),
+            (true, false, false) => state.batch(self.action, &[sql!("ROLLBACK")]),
+            (true, false, true) => state.batch(
+                self.action,
+                &[sql!("ROLLBACK TO SAVEPOINT pgsteward_{}", depth), sql!("RELEASE SAVEPOINT pgsteward_{}", depth)],
+            ),
+        };
+        if keep && ended.is_err() {
+            // Still there to be rolled back.
+            return ended.map(drop);
+        }
+        state.levels.truncate(depth - 1);
+        if !savepoint || !keep {
+            state.fall_back_to(side);
+        }
+        if opened && !keep {
+            fate.undone.store(true, Ordering::Release);
+            self.session.forget();
+        }
+        self.session.owned(&mut state);
+        ended.map(drop)
+    }
+}
+
+impl Drop for Atomic<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.end(false) {
+            log::warn!("{error}");
+        }
+    }
+}

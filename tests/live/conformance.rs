@@ -1,0 +1,186 @@
+//! What holds for every kind: one generic test, one line per kind.
+use crate::support::{fresh, unique};
+use pgsteward::{
+    Cluster, Collection, Column, Constraint, Error, Generated, Identity, Index, Kind, Object, Persistence,
+    ReplicaIdentity, Role, Schema, Storage, Table, ValidUntil, sql,
+};
+
+/// Names that a careless program would get wrong.
+fn hostile_names() -> Vec<String> {
+    let mut names: Vec<String> = [
+        "Upper",
+        "we.ird",
+        "qu\"ote",
+        "apo'strophe",
+        "sp ace",
+        "$$",
+        "$1",
+        "new\nline",
+        "tab\t",
+        "back\\slash",
+        "emoji 🐘",
+        "select",
+        "public_",
+        "app.orders",
+        "\"app\".\"orders\"",
+        "--",
+        ";",
+        "/*",
+        "%s{}",
+        "-",
+    ]
+    .map(String::from)
+    .into();
+    names.push("x".repeat(63));
+    names.push("é".repeat(31));
+    names
+}
+
+/// Create, read back equal, change every field, alter, read back equal, listed, re-created by its
+/// script, renamed and dropped by somebody else, dropped; and every name that can be hostile.
+fn conforms<T: Kind>(
+    cluster: &Cluster,
+    all: &Collection<T>,
+    value: T,
+    change: impl Fn(&mut Object<T>),
+    rename: impl Fn(&mut T, &str),
+) {
+    let version = cluster.version();
+    let same = |a: &T, b: &T| {
+        let (there, back) = (a.to_alter(b, version), b.to_alter(a, version));
+        assert!(there.is_empty() && back.is_empty(), "they differ: {there} {back}");
+    };
+    let key = value.key();
+    let made = all.create(value.clone()).unwrap();
+    assert_eq!(made.key(), key);
+    assert!(made.changes().is_empty(), "{}", made.changes());
+    assert!(matches!(all.create(value), Err(Error::AlreadyExists { .. })));
+    all.refresh();
+    same(&made, &all.get(key.clone()).unwrap());
+    assert!(all.names().unwrap().contains(&key));
+
+    let mut object = all.get(key.clone()).unwrap();
+    change(&mut object);
+    assert!(object.is_changed());
+    let wanted = object.to_value();
+    object.alter().unwrap();
+    assert!(!object.is_changed());
+    same(&wanted, &object);
+    object.refresh().unwrap();
+    same(&wanted, &object);
+    same(&wanted, &all.get(wanted.key()).unwrap());
+
+    let (script, before) = (object.script().unwrap(), object.to_value());
+    let mut stale = all.get(wanted.key()).unwrap();
+    object.drop().unwrap();
+    assert!(!all.contains(wanted.key()).unwrap());
+    assert!(matches!(stale.refresh(), Err(Error::NotFound { .. })));
+    assert!(stale.drop().unwrap_err().is_conflict());
+    cluster.run(&script).unwrap();
+    all.refresh();
+    let again = all.get(wanted.key()).unwrap();
+    assert_eq!(again.script().unwrap().to_string(), script.to_string());
+    same(&before, &again);
+
+    let mut object = again;
+    for name in hostile_names() {
+        rename(&mut object, &name);
+        object.alter().unwrap();
+        let key = object.key();
+        assert!(all.contains(key.clone()).unwrap());
+        let mut theirs = all.get(key.clone()).unwrap();
+        rename(&mut theirs, "renamed by somebody else");
+        theirs.alter().unwrap();
+        assert!(!all.contains(key).unwrap());
+        rename(&mut object, "mine");
+        assert!(object.alter().unwrap_err().is_conflict(), "{name}");
+        assert!(object.clone().drop().unwrap_err().is_conflict(), "{name}");
+        object.refresh().unwrap();
+        assert_eq!(object.key(), theirs.key());
+    }
+    let key = object.key();
+    object.drop().unwrap();
+    all.refresh();
+    assert!(!all.contains(key).unwrap());
+}
+
+#[test]
+fn role() {
+    let cluster = fresh();
+    let role = Role::new(unique("role"));
+    let change = |role: &mut Object<Role>| {
+        role.name = unique("role");
+        role.superuser = true;
+        role.inherit = false;
+        role.create_role = true;
+        role.create_database = true;
+        role.login = true;
+        role.replication = true;
+        role.bypass_row_security = true;
+        role.connection_limit = 0;
+        role.valid_until = Some(ValidUntil::Moment("2031-02-03T04:05:06.789Z".parse().unwrap()));
+        role.comment = Some("it's".into());
+    };
+    conforms(&cluster, &cluster.roles(), role, change, |role, name| {
+        role.name = format!("{name}!").chars().take(63).collect()
+    });
+}
+
+#[test]
+fn schema() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    let change = |schema: &mut Object<Schema>| {
+        schema.name = "changed".into();
+        schema.owner = owner.name.clone();
+        schema.comment = Some("a\\b".into());
+    };
+    conforms(&cluster, &cluster.schemas(), Schema::new("app"), change, |schema, name| schema.name = name.into());
+}
+
+#[test]
+fn table() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    cluster.schemas().create(Schema::new("we.ird")).unwrap();
+    let mut table = Table::new("orders");
+    let definition = table.definition_mut();
+    definition.columns.push(Column::new("id", "bigint"));
+    definition.columns.push(Column::new("customer", "text"));
+    definition.columns.push(Column::new("amount", "numeric(10,2)"));
+    definition.columns.push(Column::new("gone", "date"));
+    definition.constraints.push(Constraint::new("orders_pk", sql!("PRIMARY KEY (id)")));
+    definition.constraints.push(Constraint::new("positive", sql!("CHECK (id > 0) NOT VALID")));
+    definition.indexes.push(Index::new("by_amount", sql!("btree (amount DESC) WHERE (amount > (0)::numeric)")));
+    let change = |table: &mut Object<Table>| {
+        table.schema = "we.ird".into();
+        table.name = "or\"ders".into();
+        table.owner = owner.name.clone();
+        table.row_security = true;
+        table.forced_row_security = true;
+        table.persistence = Persistence::Unlogged;
+        table.options.insert("fillfactor".into(), "70".into());
+        table.options.insert("toast.autovacuum_enabled".into(), "false".into());
+        table.replica_identity = ReplicaIdentity::Full;
+        table.comment = Some("it's".into());
+        let definition = table.definition_mut().unwrap();
+        definition.columns.remove("gone");
+        let id = definition.columns.get_mut("id").unwrap();
+        id.identity = Some(Identity::Always);
+        id.comment = Some("the key".into());
+        let customer = definition.columns.get_mut("customer").unwrap();
+        customer.name = "client".into();
+        customer.data_type = "character varying".into();
+        customer.default = Some(sql!("'nobody'::character varying"));
+        customer.not_null = true;
+        customer.storage = Some(Storage::External);
+        let mut total = Column::new("total", "numeric(10,2)");
+        total.generated = Some(Generated::Stored(sql!("(amount * (2)::numeric)")));
+        definition.columns.push(total);
+        definition.constraints.remove("positive");
+        definition.constraints.get_mut("orders_pk").unwrap().comment = Some("key".into());
+        let index = definition.indexes.get_mut("by_amount").unwrap();
+        (index.name, index.unique) = ("by amount".into(), true);
+    };
+    conforms(&cluster, &cluster.tables(), table, change, |table, name| table.name = name.into());
+}

@@ -1,0 +1,44 @@
+//! The server that the tests share, and a database for each of them.
+use pgsteward::testing::TestServer;
+use pgsteward::{Cluster, Ident, Script, sql};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The server of this run, started when it is first needed.
+pub fn server() -> &'static TestServer {
+    static SERVER: OnceLock<TestServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = TestServer::start().unwrap();
+        println!("tests run on PostgreSQL {}", server.version());
+        server
+    })
+}
+
+/// A new, empty database, and a connection to it as a superuser.
+pub fn fresh() -> Cluster {
+    let name = unique("db");
+    let maintenance = Cluster::connect(&server().dsn()).unwrap();
+    maintenance.execute(&sql!("CREATE DATABASE {} TEMPLATE template0", Ident(&name)).to_string(), &[]).unwrap();
+    connect(&name, "postgres")
+}
+
+/// A connection to a database as a role.
+pub fn connect(database: &str, role: &str) -> Cluster {
+    Cluster::connect(&server().dsn_for(database, role)).unwrap()
+}
+
+/// A name that no other test uses.
+pub fn unique(start: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{start}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The major version of the server.
+pub fn major() -> u32 {
+    server().major()
+}
+
+/// The statements, for comparison.
+pub fn statements(script: &Script) -> Vec<String> {
+    script.statements().map(ToString::to_string).collect()
+}
