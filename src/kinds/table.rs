@@ -432,7 +432,7 @@ const UNCOVERED: &str = "SELECT i.inhrelid, 'inheritance' FROM pg_catalog.pg_inh
     JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid JOIN pg_catalog.pg_constraint k ON k.conindid = i.oid \
     AND k.contype IN ('p', 'u', 'x') WHERE i.reloptions IS NOT NULL OR i.reltablespace <> 0 \
     UNION ALL SELECT a.attrelid, pg_catalog.concat('settings of column ', a.attname) FROM pg_catalog.pg_attribute a \
-    WHERE a.attnum > 0 AND (a.attacl IS NOT NULL OR a.attoptions IS NOT NULL OR a.attfdwoptions IS NOT NULL \
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attacl IS NOT NULL OR a.attoptions IS NOT NULL OR a.attfdwoptions IS NOT NULL \
     OR COALESCE(a.attstattarget, -1) <> -1)";
 
 impl Definition for TableDefinition {
@@ -444,7 +444,7 @@ impl Definition for TableDefinition {
         let compressed = match server.at_least(14) {
             true => sql!(
                 " UNION ALL SELECT a.attrelid, pg_catalog.concat('compression of column ', a.attname) \
-                 FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND a.attcompression <> ''"
+                 FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attcompression <> ''"
             ),
             false => sql!(""),
         };
