@@ -47,7 +47,8 @@ install() {
 }
 
 apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$@" >&2
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$@" >&2
 }
 
 # Makes sure of cargo, and of the C compiler without which it cannot link.

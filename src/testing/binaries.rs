@@ -40,28 +40,23 @@ pub fn find_binaries() -> Result<PathBuf> {
             "it must be the directory with the programs initdb and postgres",
         ));
     }
-    let mut looked = Vec::new();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Directory by directory, so that an expensive question is asked only when it must be.
-    let in_path = std::env::split_paths(&path).map(|directory| resolve(&directory));
-    let candidates = in_path.chain(std::iter::once_with(pg_config).flatten()).chain(usual_directories());
-    for candidate in candidates {
-        if has_programs(&candidate) {
-            return Ok(candidate);
-        }
-        if !looked.contains(&candidate) {
-            looked.push(candidate);
-        }
-    }
-    let looked: Vec<_> = looked.iter().map(|directory| directory.display().to_string()).collect();
-    Err(Error::unsupported(
-        "a test server",
-        format!(
+    let in_path: Vec<_> = std::env::split_paths(&path).map(|directory| resolve(&directory)).collect();
+    // pg_config is a program, which is asked only when the PATH has no server.
+    let elsewhere = std::iter::once_with(pg_config).flatten().chain(usual_directories());
+    let found = in_path.iter().cloned().chain(elsewhere).find(|directory| has_programs(directory));
+    found.ok_or_else(|| {
+        let mut looked: Vec<_> = in_path.iter().map(|directory| directory.display().to_string()).collect();
+        looked.push("what pg_config --bindir prints".into());
+        looked.extend(VERSIONED.iter().map(|pattern| pattern.replace("{}", "N")));
+        looked.extend(UNVERSIONED.map(String::from));
+        let needs = format!(
             "the programs initdb and postgres in one directory, but none of these has them: {}. Install PostgreSQL, or \
              set PGSTEWARD_PG_BIN to the directory that has them, or run scripts/test, which does both",
             looked.join(", ")
-        ),
-    ))
+        );
+        Error::unsupported("a test server", needs)
+    })
 }
 
 /// Where the directory's `postgres` really is, when it is a link.

@@ -21,7 +21,7 @@ while [ -e "$1/data/postmaster.pid" ] && [ "$tries" -lt 200 ]; do
     sleep 0.1
     tries=$((tries + 1))
 done
-[ "$2" = keep ] || rm -rf "$1" || { sleep 1; rm -rf "$1"; }
+[ "$2" = keep ] || rm -rf "$1" || { [ -e "$1/data" ] && sleep 1 && rm -rf "$1"; }
 kill -s KILL 0
 "#;
 

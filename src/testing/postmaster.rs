@@ -56,7 +56,7 @@ impl Postmaster {
             command: format!("kill -s {signal}"),
             failure: format!("did not end the server within {STOP_TIME:?}; it was killed"),
             exit_code: None,
-            stderr: "all changes that were not yet on the disk may be lost".into(),
+            stderr: "it will recover when it is started again".into(),
         })
     }
 }
