@@ -1,7 +1,7 @@
 //! The front door: a connection to one database of a cluster.
 use crate::collection::{Items, System};
 use crate::error::{Error, Result};
-use crate::kind::{Kind, Which};
+use crate::kind::Kind;
 use crate::plan::{self, Plan, Recorder};
 use crate::script::Script;
 use crate::session::Session;
@@ -275,9 +275,9 @@ impl Cluster {
     }
 
     /// Reads one object.
-    pub(crate) fn fetch<T: Kind>(&self, action: &str, which: Which<'_, T::Key>) -> Result<Option<Arc<T>>> {
+    pub(crate) fn fetch<T: Kind>(&self, action: &str, query: &Sql) -> Result<Option<Arc<T>>> {
         let mut found = None;
-        self.session().read(action, &T::query(which, self.version()), |row| {
+        self.session().read(action, query, |row| {
             found = Some(Arc::new(T::read(&row)?));
             Ok(())
         })?;
@@ -322,7 +322,8 @@ impl Cluster {
             });
         }
         let moved = before.is_some_and(|before| after.map(|after| after.key()).as_ref() != Some(before));
-        if moved {
+        // In a plan the server has not moved it, and what is kept is all there is of the changes.
+        if moved && self.inner.plan.is_none() {
             lock(&self.inner.kept).retain(|(kind, _), _| *kind == TypeId::of::<T>());
         }
     }

@@ -70,14 +70,16 @@ impl<T: Kind> Collection<T> {
 
     fn look_up(&self, key: &T::Key) -> Result<Option<Object<T>>> {
         key.check()?;
-        let kept = self.cluster.kept(self.system, |items: Option<&mut Items<T>>| {
-            items.map(|items| {
-                items.range((key.clone(), 0)..=(key.clone(), u32::MAX)).next().map(|(_, item)| item.clone())
-            })
-        });
+        let kept = self.cluster.kept(self.system, |items: Option<&mut Items<T>>| items.map(|items| one(items, key)));
         let found = match kept {
             Some(known) => known,
-            None => self.cluster.fetch(&format!("read {}", object::title::<T>(key)), Which::Key(key))?,
+            // Only what was read is kept right, and a plan's changes are nowhere else.
+            None if self.cluster.plan_in_progress()?.is_some() => self.load(|items| one(items, key))?,
+            None => {
+                let query = T::query(Which::Key(key), self.cluster.version());
+                let found = self.cluster.fetch::<T>(&format!("read {}", object::title::<T>(key)), &query)?;
+                found.filter(|item| self.system == System::Included || !item.is_system())
+            }
         };
         Ok(found.map(|item| Object::new(&self.cluster, item)))
     }
@@ -123,6 +125,7 @@ impl<T: Kind> Collection<T> {
         script.check()?;
         key.check()?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
+            self.load(|_| ())?;
             let value = Arc::new(value);
             let step = value.clone();
             plan.record(script, move |cluster| Collection::<T>::new(cluster).create(T::clone(&step)).map(drop));
@@ -173,7 +176,11 @@ impl<T: Kind> Collection<T> {
             SqlState::UNIQUE_VIOLATION,
         ];
         let taken = error.code().is_some_and(|code| TAKEN.contains(code));
-        let there = || self.cluster.fetch::<T>("look for it", Which::Key(key)).is_ok_and(|found| found.is_some());
+        let there = || {
+            self.cluster
+                .fetch::<T>("look for it", &T::query(Which::Key(key), self.cluster.version()))
+                .is_ok_and(|found| found.is_some())
+        };
         if taken && there() { Error::AlreadyExists { what: object::title::<T>(key) } } else { error }
     }
 
@@ -205,6 +212,11 @@ impl<T: Kind> Collection<T> {
         self.cluster.keep::<T>(self.system, items, read_before);
         Ok(result)
     }
+}
+
+/// The object of that key.
+fn one<T: Kind>(items: &Items<T>, key: &T::Key) -> Option<Arc<T>> {
+    items.range((key.clone(), 0)..=(key.clone(), u32::MAX)).next().map(|(_, item)| item.clone())
 }
 
 impl<T: Defined> Collection<T> {

@@ -38,6 +38,10 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     fn to_alter(&self, wanted: &Self, server: &ServerVersion) -> Script;
     /// The statements that drop it: the difference of this and nothing.
     fn to_drop(&self, behavior: DropBehavior, server: &ServerVersion) -> Script;
+    /// Whether it is one of the system's own, which collections leave out unless they are asked for.
+    fn is_system(&self) -> bool {
+        false
+    }
     /// What the object on the server has that neither this value nor its definition holds:
     /// `privileges`, `trigger "x"`. A script would leave it out.
     fn uncovered(&self) -> Vec<String> {
@@ -105,10 +109,21 @@ pub enum Which<'a, K> {
     All,
     /// All.
     WithSystem,
-    /// The one of that key, the system's own included.
+    /// The one of that key, be it the system's own or not.
     Key(&'a K),
-    /// The one of that OID.
-    Oid(u32),
+    /// Those of these OIDs.
+    Oids(&'a [u32]),
+}
+
+/// A condition for the rows whose OID is one of these.
+pub(crate) fn one_of(column: &'static str, oids: &[u32]) -> Sql {
+    let list = Sql::join(oids.iter().map(|oid| sql!("{}", *oid)), ",");
+    sql!("{} = ANY (ARRAY[{}]::oid[])", column, list)
+}
+
+/// Whether a schema is the system's own.
+pub(crate) fn is_system_schema(name: &str) -> bool {
+    ["pg_catalog", "information_schema", "pg_toast"].contains(&name)
 }
 
 /// Whether what depends on an object goes with it.

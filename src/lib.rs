@@ -9,6 +9,7 @@ mod kind;
 mod kinds;
 mod name;
 mod object;
+mod ownership;
 mod parts;
 mod plan;
 mod row;
@@ -26,6 +27,7 @@ pub use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Nothing, Whi
 pub use crate::kinds::*;
 pub use crate::name::Name;
 pub use crate::object::Object;
+pub use crate::ownership::{Owned, Reach};
 pub use crate::parts::{Column, Constraint, DataType, Generated, Identity, Index, Part, Parts, Storage};
 pub use crate::plan::Plan;
 pub use crate::row::Row;

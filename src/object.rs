@@ -1,11 +1,13 @@
 //! An object on the server.
 use crate::cluster::Cluster;
+use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Which};
 use crate::row::Row;
 use crate::script::Script;
 use crate::sql::Sql;
 use crate::transaction::{Atomic, Fate};
+use crate::version::ServerVersion;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -87,6 +89,17 @@ impl<T: Kind> Object<T> {
         title::<T>(&self.server().key())
     }
 
+    /// The OID, which stays when the name changes; 0 for kinds that have none, and in a plan for
+    /// what is yet to be made.
+    pub fn oid(&self) -> u32 {
+        self.server().oid()
+    }
+
+    /// The name that is wanted, or the number: what finds the object once it is altered.
+    pub fn key(&self) -> T::Key {
+        self.wanted.key()
+    }
+
     /// The statements that [`alter`](Object::alter) would send. Nothing is sent.
     pub fn changes(&self) -> Script {
         let server = self.server();
@@ -123,6 +136,7 @@ impl<T: Kind> Object<T> {
         let (cluster, server, wanted) = (self.cluster.clone(), self.server().clone(), self.wanted.clone());
         if let Some(plan) = cluster.plan_in_progress()? {
             let step = (server.clone(), wanted.clone());
+            Collection::<T>::new(&cluster).len()?;
             plan.record(changes, move |cluster| Object::wanting(cluster, step.0, step.1).alter());
             cluster.saw(Some(&server.key()), Some(&wanted));
             self.server = wanted;
@@ -138,6 +152,16 @@ impl<T: Kind> Object<T> {
 
     fn wanting(cluster: &Cluster, server: Arc<T>, wanted: Arc<T>) -> Self {
         Self { cluster: cluster.clone(), server, wanted, before: None }
+    }
+
+    /// Takes over what a change that was made for many objects at once left on the server.
+    pub(crate) fn took(&mut self, after: T) {
+        if let Some(cell) = self.server().definition_cell() {
+            remember(&after, cell.get().cloned());
+        }
+        let (key, after) = (self.server().key(), Arc::new(after));
+        self.cluster.saw(Some(&key), Some(&after));
+        self.saved(after);
     }
 
     /// Takes over what the server has now; remembers what it had, in case that is undone.
@@ -163,7 +187,7 @@ impl<T: Kind> Object<T> {
     pub fn refresh(&mut self) -> Result<()> {
         let server = self.server().clone();
         let action = format!("read {}", self.title());
-        let now = self.cluster.fetch::<T>(&action, identity(&*server, &server.key()))?;
+        let now = self.cluster.fetch::<T>(&action, &again(&*server, self.cluster.version()))?;
         self.cluster.saw(Some(&server.key()), now.as_ref());
         let now = now.ok_or_else(|| self.not_found())?;
         *self = Self::new(&self.cluster, now);
@@ -205,6 +229,7 @@ impl<T: Kind> Object<T> {
         script.check()?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
             let step = server.clone();
+            Collection::<T>::new(&self.cluster).len()?;
             plan.record(script, move |cluster| Object::new(cluster, step).drop_with(behavior));
         } else {
             self.change(&format!("drop {}", self.title()), &script, None)?;
@@ -281,8 +306,7 @@ impl<T: Kind> Object<T> {
     /// What is asked before and after a change: the object, and its definition if that changes.
     fn questions(&self, wanted: Option<&T>) -> Vec<Sql> {
         let (server, version) = (self.server(), self.cluster.version());
-        let key = server.key();
-        let mut questions = vec![T::query(identity(&**server, &key), version)];
+        let mut questions = vec![again(&**server, version)];
         if wanted.is_some_and(|wanted| crate::kind::definitions(&**server, wanted).is_some()) {
             questions.extend(T::Definition::queries(Some(server.oid()), version));
         }
@@ -306,7 +330,9 @@ impl<T: Kind> Object<T> {
         if now.key() != server.key() || (server.oid() != 0 && now.oid() != server.oid()) {
             return Err(self.conflict(script, &format!("it under the name {}", now.key().title())));
         }
-        let Some(wanted) = wanted else { return Ok(()) };
+        // What a plan made had, when it was planned, only what was asked for.
+        let made_since = server.oid() == 0 && now.oid() != 0;
+        let Some(wanted) = wanted.filter(|_| !made_since) else { return Ok(()) };
         let (theirs, still) = (server.to_alter(now, version), now.to_alter(wanted, version));
         let both = script.fields().find(|field| {
             theirs.fields().any(|changed| changed == *field) && still.fields().any(|needed| needed == *field)
@@ -383,11 +409,11 @@ pub(crate) fn title<T: Kind>(key: &T::Key) -> String {
     format!("{} {}", T::KIND, key.title())
 }
 
-/// How to find an object again: by what stays, where it has that.
-fn identity<'a, T: Kind>(object: &T, key: &'a T::Key) -> Which<'a, T::Key> {
+/// The query that finds an object again: by what stays, where it has that.
+fn again<T: Kind>(object: &T, server: &ServerVersion) -> Sql {
     match object.oid() {
-        0 => Which::Key(key),
-        oid => Which::Oid(oid),
+        0 => T::query(Which::Key(&object.key()), server),
+        oid => T::query(Which::Oids(&[oid]), server),
     }
 }
 

@@ -17,8 +17,10 @@ struct Step {
     script: Script,
     /// The database that it is for, where that is not the plan's own.
     elsewhere: Option<String>,
-    apply: Box<dyn FnOnce(&Cluster) -> Result<()> + Send>,
+    apply: Apply,
 }
+
+type Apply = Box<dyn FnOnce(&Cluster) -> Result<()> + Send>;
 
 /// Where the writes of a plan go.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, check_connection_limit, comment};
+use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, check_connection_limit, comment, one_of};
 use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
@@ -188,7 +188,7 @@ impl Kind for Role {
             Which::All => sql!("r.rolname NOT LIKE 'pg\\_%'"),
             Which::WithSystem => sql!("true"),
             Which::Key(name) => sql!("r.rolname = {}", Lit(name)),
-            Which::Oid(oid) => sql!("r.oid = {}", oid),
+            Which::Oids(oids) => one_of("r.oid", oids),
         };
         sql!(
             "SELECT r.oid::text, r.rolname AS name, r.rolsuper::text, r.rolinherit::text, r.rolcreaterole::text, \
@@ -229,6 +229,10 @@ impl Kind for Role {
 
     fn oid(&self) -> u32 {
         self.oid
+    }
+
+    fn is_system(&self) -> bool {
+        self.name.starts_with("pg_")
     }
 
     fn uncovered(&self) -> Vec<String> {

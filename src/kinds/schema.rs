@@ -2,7 +2,7 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::Result;
-use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, comment};
+use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, comment, one_of};
 use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
@@ -61,7 +61,7 @@ impl Kind for Schema {
             Which::All => sql!("n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"),
             Which::WithSystem => sql!("true"),
             Which::Key(name) => sql!("n.nspname = {}", Lit(name)),
-            Which::Oid(oid) => sql!("n.oid = {}", oid),
+            Which::Oids(oids) => one_of("n.oid", oids),
         };
         sql!(
             "SELECT n.oid::text, n.nspname AS name, pg_catalog.pg_get_userbyid(n.nspowner) AS owner, \
@@ -88,6 +88,10 @@ impl Kind for Schema {
 
     fn oid(&self) -> u32 {
         self.oid
+    }
+
+    fn is_system(&self) -> bool {
+        self.name.starts_with("pg_") || self.name == "information_schema"
     }
 
     fn uncovered(&self) -> Vec<String> {

@@ -2,7 +2,9 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions};
+use crate::kind::{
+    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, one_of,
+};
 use crate::name::Name;
 use crate::object::Object;
 use crate::parts::{Column, Constraint, Index, Part, PartAlter, Parts};
@@ -272,7 +274,7 @@ pub(crate) fn relation_filter(which: Which<'_, Name>) -> Sql {
         Which::All => sql!("n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"),
         Which::WithSystem => sql!("true"),
         Which::Key(Name { schema, name }) => sql!("n.nspname = {} AND c.relname = {}", Lit(schema), Lit(name)),
-        Which::Oid(oid) => sql!("c.oid = {}", oid),
+        Which::Oids(oids) => one_of("c.oid", oids),
     }
 }
 
@@ -336,6 +338,10 @@ impl Kind for Table {
 
     fn oid(&self) -> u32 {
         self.oid
+    }
+
+    fn is_system(&self) -> bool {
+        is_system_schema(&self.schema)
     }
 
     fn uncovered(&self) -> Vec<String> {
@@ -480,10 +486,10 @@ impl Definition for TableDefinition {
                 None => Ok(()),
             })
         };
-        each(uncovered, &|table, row| Ok(table.uncovered.push(row.text("what")?)))?;
-        each(columns, &|table, row| Ok(table.columns.push(Column::read(row)?)))?;
-        each(constraints, &|table, row| Ok(table.constraints.push(Constraint::read(row)?)))?;
-        each(indexes, &|table, row| Ok(table.indexes.push(Index::read(row)?)))?;
+        each(uncovered, &|table, row| row.text("what").map(|what| table.uncovered.push(what)))?;
+        each(columns, &|table, row| Column::read(row).map(|column| table.columns.push(column)))?;
+        each(constraints, &|table, row| Constraint::read(row).map(|constraint| table.constraints.push(constraint)))?;
+        each(indexes, &|table, row| Index::read(row).map(|index| table.indexes.push(index)))?;
         Ok(tables)
     }
 }

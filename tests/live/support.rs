@@ -1,8 +1,10 @@
 //! The server that the tests share, and a database for each of them.
 use pgsteward::testing::TestServer;
-use pgsteward::{Cluster, Ident, Script, sql};
+use pgsteward::{Cluster, Ident, sql};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The server of this run, started when it is first needed.
 pub fn server() -> &'static TestServer {
@@ -38,7 +40,11 @@ pub fn major() -> u32 {
     server().major()
 }
 
-/// The statements, for comparison.
-pub fn statements(script: &Script) -> Vec<String> {
-    script.statements().map(ToString::to_string).collect()
+/// Waits until something holds, and gives up when it does not within half a minute.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(30), "still waiting: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
 }

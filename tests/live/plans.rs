@@ -1,0 +1,85 @@
+//! See before doing.
+use crate::support::{fresh, unique};
+use pgsteward::{Error, Role, Schema, Table};
+
+#[test]
+fn a_plan_collects_writes_and_changes_nothing_until_it_is_applied() {
+    let cluster = fresh();
+    let name = unique("r");
+    let mut old = cluster.schemas().create(Schema::new("old")).unwrap();
+    let plan = cluster
+        .plan(|c| {
+            let mut role = c.roles().create(Role::new(&name))?;
+            assert!(c.roles().contains(name.as_str())?, "a plan sees its own changes");
+            role.login = true;
+            role.alter()?;
+            role.set_password("geheim")?;
+            let mut table = c.tables().create(Table::new("old.t"))?;
+            table.owner = name.clone();
+            table.alter()?;
+            let mut schema = c.schemas().get("old")?;
+            schema.name = "new".into();
+            schema.alter()?;
+            assert!(c.schemas().contains("new")? && !c.schemas().contains("old")?);
+            c.execute("SELECT 1", &[])?;
+            c.execute("CREATE TABLE more ()", &[]).map(drop)
+        })
+        .unwrap();
+    let text = plan.to_string();
+    assert!(text.contains("PASSWORD '********'") && !text.contains("SCRAM") && !text.contains("md5"), "{text}");
+    assert_eq!(plan.script().len(), 7, "{text}");
+    assert!(!cluster.roles().contains(name.as_str()).unwrap());
+    assert!(!cluster.tables().contains("old.t").unwrap());
+    plan.apply().unwrap();
+    cluster.refresh();
+    assert_eq!(cluster.tables().get("new.t").unwrap().owner, name);
+    assert!(cluster.roles().get(name.as_str()).unwrap().login);
+    assert!(cluster.tables().contains("more").unwrap());
+    old.comment = Some("x".into());
+    assert!(old.alter().unwrap_err().is_conflict());
+}
+
+#[test]
+fn a_plan_is_all_or_nothing_and_sees_what_changed_meanwhile() {
+    let cluster = fresh();
+    cluster.execute("CREATE TABLE t ()", &[]).unwrap();
+    let plan = cluster
+        .plan(|c| {
+            c.schemas().create(Schema::new("app"))?;
+            let mut table = c.tables().get("t")?;
+            table.comment = Some("planned".into());
+            table.alter()
+        })
+        .unwrap();
+    cluster.execute("COMMENT ON TABLE t IS 'theirs'", &[]).unwrap();
+    assert!(plan.apply().unwrap_err().is_conflict());
+    assert!(!cluster.schemas().contains("app").unwrap());
+}
+
+#[test]
+fn writes_past_the_plan_are_refused() {
+    let cluster = fresh();
+    let mut outside = cluster.tables().create(Table::new("t")).unwrap();
+    let result = cluster.plan(|_| {
+        outside.comment = Some("x".into());
+        outside.alter()
+    });
+    assert!(matches!(result, Err(Error::Invalid { .. })));
+    outside.alter().unwrap();
+    assert!(matches!(
+        cluster.plan(|c| c.with_client(|client| client.batch_execute("SELECT 1"))),
+        Err(Error::Invalid { .. })
+    ));
+}
+
+#[test]
+fn a_plan_reaches_into_other_databases() {
+    let (here, there) = (fresh(), fresh());
+    let plan =
+        here.plan(|c| c.database(there.current_database())?.schemas().create(Schema::new("app")).map(drop)).unwrap();
+    assert!(!there.schemas().contains("app").unwrap());
+    plan.apply().unwrap();
+    there.refresh();
+    assert!(there.schemas().contains("app").unwrap());
+    assert!(!here.schemas().contains("app").unwrap());
+}
