@@ -36,6 +36,11 @@ fn hostile_names() -> Vec<String> {
     names
 }
 
+/// From 18 on NOT NULL has a name, which the server chose when the table had its first name.
+fn without_names_of_not_null(script: &str) -> String {
+    regex::Regex::new(" CONSTRAINT \"[^\"]*_not_null\" NOT NULL").unwrap().replace_all(script, " NOT NULL").into_owned()
+}
+
 /// Create, read back equal, change every field, alter, read back equal, listed, re-created by its
 /// script, renamed and dropped by somebody else, dropped; and every name that can be hostile.
 fn conforms<T: Kind>(
@@ -47,7 +52,7 @@ fn conforms<T: Kind>(
 ) {
     let version = cluster.version();
     // Compared by their scripts: parts that are new have no identity on the server yet.
-    let script = |object: &Object<T>| object.script().unwrap().to_string();
+    let script = |object: &Object<T>| without_names_of_not_null(&object.script().unwrap().to_string());
     let key = value.key();
     let made = all.create(value.clone()).unwrap();
     assert_eq!(made.key(), key);
