@@ -24,12 +24,28 @@ pub(crate) fn open(config: &Config) -> Result<(Client, Facts)> {
     let action = format!("connect to {}", target(config));
     let started = Instant::now();
     let mut client = dial(config, &action)?;
-    let (facts, age) = inspect(&mut client, &action)?;
-    // A server process older than its connection belongs to a pooler.
-    if age > started.elapsed() + Duration::from_secs(1) {
+    let (facts, process) = inspect(&mut client, &action)?;
+    // A server process that is older than its connection, or that listens elsewhere, belongs to a pooler perhaps.
+    let older = process.age > started.elapsed() + Duration::from_secs(1);
+    if older || !dialled(config, process.port) {
         refuse_shared(config, &facts, &action)?;
     }
     Ok((client, facts))
+}
+
+/// What a server process says of itself.
+pub(crate) struct Process {
+    age: Duration,
+    port: Option<u16>,
+}
+
+/// Whether the server itself is at a port that was called.
+fn dialled(config: &Config, port: Option<u16>) -> bool {
+    match (config.get_ports(), port) {
+        (_, None) => false,
+        ([], Some(port)) => port == 5432,
+        (ports, Some(port)) => ports.contains(&port),
+    }
 }
 
 /// Connects on a thread of its own: the driver's timeout covers neither a server that accepts and
@@ -57,12 +73,12 @@ fn dial(config: &Config, action: &str) -> Result<Client> {
     }
 }
 
-/// Asks a connection what it is connected to, and how long its server process has been running.
-/// Servers that are not PostgreSQL, or too old, are refused.
-pub(crate) fn inspect(client: &mut Client, action: &str) -> Result<(Facts, Duration)> {
+/// Asks a connection what it is connected to. Servers that are not PostgreSQL, or too old, are refused.
+pub(crate) fn inspect(client: &mut Client, action: &str) -> Result<(Facts, Process)> {
     const QUESTION: &str = "SELECT pg_catalog.version() AS product, \
         pg_catalog.current_setting('server_version') AS version, \
         pg_catalog.current_database() AS database, pg_catalog.pg_backend_pid() AS pid, \
+        COALESCE(pg_catalog.inet_server_port()::text, pg_catalog.current_setting('port')) AS port, \
         (SELECT GREATEST(pg_catalog.date_part('epoch', pg_catalog.age(pg_catalog.clock_timestamp(), backend_start)), 0) \
          FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS age";
     let answer = client.simple_query(QUESTION).map_err(|error| Error::driver(action, &error))?;
@@ -84,7 +100,8 @@ pub(crate) fn inspect(client: &mut Client, action: &str) -> Result<(Facts, Durat
     let pid = field("pid")?.parse().map_err(|_| Error::invalid("answer of the server", "its pid is no number"))?;
     let age = field("age").ok().and_then(|age| age.parse().ok()).and_then(|age| Duration::try_from_secs_f64(age).ok());
     let facts = Facts { version, database: field("database")?.to_owned(), pid };
-    Ok((facts, age.unwrap_or_default()))
+    let port = field("port").ok().and_then(|port| port.parse().ok());
+    Ok((facts, Process { age: age.unwrap_or_default(), port }))
 }
 
 /// Refuses a pooler that would give this session's server process to somebody else between two

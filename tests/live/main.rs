@@ -4,6 +4,7 @@ mod conformance;
 mod objects;
 mod ownership;
 mod plans;
+mod pooler;
 mod round_trips;
 mod safety;
 mod sessions_and_transactions;

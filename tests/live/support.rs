@@ -35,11 +35,6 @@ pub fn unique(start: &str) -> String {
     format!("{start}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The major version of the server.
-pub fn major() -> u32 {
-    server().major()
-}
-
 /// Waits until something holds, and gives up when it does not within half a minute.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
