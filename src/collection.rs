@@ -1,7 +1,7 @@
 //! All objects of a kind.
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
-use crate::kind::{Defined, Definition, Key, Kind, Which};
+use crate::kind::{Defined, Definition, Kind, Which};
 use crate::object::{self, Object};
 use postgres::error::SqlState;
 use regex::Regex;
@@ -38,6 +38,10 @@ impl<T: Kind> Collection<T> {
         Self { cluster: cluster.clone(), system: System::LeftOut, kind: std::marker::PhantomData }
     }
 
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// The same collection with the system's own objects in it.
     pub fn with_system(self) -> Self {
         Self { system: System::Included, ..self }
@@ -69,7 +73,7 @@ impl<T: Kind> Collection<T> {
     }
 
     fn look_up(&self, key: &T::Key) -> Result<Option<Object<T>>> {
-        key.check()?;
+        T::check_key(key)?;
         let kept = self.cluster.kept(self.system, |items: Option<&mut Items<T>>| items.map(|items| one(items, key)));
         let found = match kept {
             Some(known) => known,
@@ -123,7 +127,7 @@ impl<T: Kind> Collection<T> {
         let key = value.key();
         let script = value.to_create(self.cluster.version());
         script.check()?;
-        key.check()?;
+        T::check_key(&key)?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
             self.load(|_| ())?;
             let value = Arc::new(value);

@@ -32,6 +32,18 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     fn key(&self) -> Self::Key;
     /// The OID, which stays when the name changes; 0 for what is not on a server, and for kinds that have none.
     fn oid(&self) -> u32;
+    /// Refuses what no object of this kind can be found by.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]
+    fn check_key(key: &Self::Key) -> Result<()> {
+        key.check()
+    }
+    /// Whether what is on the server now, under the same key, is the object that was read, and not
+    /// another one that replaced it.
+    fn is_same(&self, now: &Self) -> bool {
+        self.oid() == 0 || now.oid() == self.oid()
+    }
     /// The statements that make it anew: the difference of nothing and this.
     fn to_create(&self, server: &ServerVersion) -> Script;
     /// The statements that make this into `wanted`.

@@ -12,9 +12,12 @@ mod object;
 mod ownership;
 mod parts;
 mod plan;
+mod reload;
 mod row;
 mod script;
 mod session;
+mod sessions;
+mod shell;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
@@ -30,9 +33,13 @@ pub use crate::object::Object;
 pub use crate::ownership::{Owned, Reach};
 pub use crate::parts::{Column, Constraint, DataType, Generated, Identity, Index, Part, Parts, Storage};
 pub use crate::plan::Plan;
+pub use crate::reload::{ConfigurationFault, ReloadOutcome};
 pub use crate::row::Row;
 pub use crate::script::Script;
+pub use crate::sessions::{SessionInfo, SessionState, Sessions, TerminateReport};
+pub use crate::shell::{OsCommand, OsOutput};
 #[doc(hidden)]
 pub use crate::sql::__places;
 pub use crate::sql::{Fragment, Ident, Lit, Secret, Sql};
 pub use crate::version::ServerVersion;
+pub use postgres::types::PgLsn;

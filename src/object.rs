@@ -2,7 +2,7 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Which};
+use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Known, Which};
 use crate::row::Row;
 use crate::script::Script;
 use crate::sql::Sql;
@@ -252,7 +252,21 @@ impl<T: Kind> Object<T> {
         self.change(&format!("{verb} {}", self.title()), &script, Some(&server)).map(drop)
     }
 
-    fn not_found(&self) -> Error {
+    /// Forgets the definition, which a write has made out of date. Only for kinds whose definition cannot be changed.
+    pub(crate) fn forget_definition(&mut self) {
+        let known = |value: &Arc<T>| value.definition_cell().is_some_and(|cell| cell.get().is_some());
+        if !known(&self.server) && !known(&self.wanted) {
+            return;
+        }
+        for value in [&mut self.server, &mut self.wanted] {
+            if let Some(cell) = Arc::make_mut(value).definition_cell_mut() {
+                *cell = Known::default();
+            }
+        }
+        self.cluster.saw(Some(&self.server.key()), Some(&self.server));
+    }
+
+    pub(crate) fn not_found(&self) -> Error {
         Error::NotFound { what: self.title() }
     }
 
@@ -327,8 +341,11 @@ impl<T: Kind> Object<T> {
     fn check_before(&self, now: Option<&T>, script: &Script, wanted: Option<&T>) -> Result<()> {
         let (server, version) = (self.server(), self.cluster.version());
         let now = now.ok_or_else(|| self.conflict(script, "no such object: it was dropped"))?;
-        if now.key() != server.key() || (server.oid() != 0 && now.oid() != server.oid()) {
+        if now.key() != server.key() {
             return Err(self.conflict(script, &format!("it under the name {}", now.key().title())));
+        }
+        if !server.is_same(now) {
+            return Err(self.conflict(script, "another object under its name"));
         }
         // What a plan made had, when it was planned, only what was asked for.
         let made_since = server.oid() == 0 && now.oid() != 0;

@@ -164,6 +164,20 @@ impl Session {
         })?
     }
 
+    /// Runs one statement of the crate's own with parameters, for what travels better as bytes than as text.
+    pub(crate) fn typed(
+        &self,
+        action: &str,
+        sql: &Sql,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<postgres::Row>> {
+        sql.check()?;
+        let mut state = self.ready(action)?;
+        state.switch(Side::Own, action)?;
+        log::debug!("{sql}");
+        state.call(action, |client| client.query_typed(sql.text(), parameters))
+    }
+
     /// Runs statements of the crate's own, each by itself.
     pub(crate) fn run(&self, action: &str, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
         let mut state = self.ready(action)?;

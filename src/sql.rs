@@ -156,6 +156,25 @@ pub struct Lit<'a>(pub &'a str);
 #[derive(Clone, Copy)]
 pub struct Secret<'a>(pub &'a str);
 
+/// Bytes, as a value of type bytea. More than 64 of them are sent and not shown; what is shown in
+/// their place is no bytea, so that SQL copied from there is refused instead of writing something else.
+pub(crate) struct Data<'a>(pub(crate) &'a [u8]);
+
+impl Fragment for Data<'_> {
+    fn write(&self, sql: &mut Sql) {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let whole = format!("pg_catalog.decode('{}', 'hex')", hex(self.0));
+        match self.0.get(..64).filter(|_| self.0.len() > 64) {
+            None => sql.push(&whole),
+            Some(start) => {
+                let shown = sql.shown.get_or_insert_with(|| sql.text.clone());
+                shown.push_str(&format!("pg_catalog.decode('{}... ({} bytes)', 'hex')", hex(start), self.0.len()));
+                sql.text.push_str(&whole);
+            }
+        }
+    }
+}
+
 /// The longest identifier, in bytes (NAMEDATALEN - 1).
 const LONGEST: usize = 63;
 
@@ -267,6 +286,7 @@ impl<T: Fragment> Fragment for &T {
 impl sealed::Sealed for Ident<'_> {}
 impl sealed::Sealed for Lit<'_> {}
 impl sealed::Sealed for Secret<'_> {}
+impl sealed::Sealed for Data<'_> {}
 impl sealed::Sealed for Sql {}
 impl sealed::Sealed for &'static str {}
 impl sealed::Sealed for f32 {}
@@ -391,6 +411,14 @@ mod tests {
             ("a PASSWORD '********' LOGIN b", "a PASSWORD 'geheim' LOGIN b")
         );
         assert_eq!(format!("{:?}", Secret("geheim")), "'********'");
+    }
+
+    #[test]
+    fn many_bytes_are_sent_and_not_shown() {
+        assert_eq!(sql!("SELECT {}", Data(b"\0a")).to_string(), "SELECT pg_catalog.decode('0061', 'hex')");
+        let sql = sql!("SELECT {}, {}", 1, Data(&[7; 65]));
+        assert_eq!(sql.to_string(), format!("SELECT 1, pg_catalog.decode('{}... (65 bytes)', 'hex')", "07".repeat(64)));
+        assert_eq!(sql.text(), format!("SELECT 1, pg_catalog.decode('{}', 'hex')", "07".repeat(65)));
     }
 
     #[test]

@@ -6,11 +6,13 @@ use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, check_conne
 use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
+use crate::sessions::{SessionInfo, Sessions};
 use crate::sql::{Ident, Lit, Secret, Sql};
 use crate::version::ServerVersion;
 use jiff::Timestamp;
 use postgres_protocol::password;
 use std::fmt;
+use std::sync::Arc;
 
 /// A role ([CREATE ROLE](https://www.postgresql.org/docs/current/sql-createrole.html)).
 ///
@@ -162,6 +164,52 @@ impl Object<Role> {
         })
     }
 
+    /// Drops the role after ending its sessions, walsenders included: forbids logins (`NOLOGIN`,
+    /// committed first, so that nobody comes in between), ends the sessions, waits for their end
+    /// for 10 seconds at most, and drops it. After an error logins are allowed again where they were, but
+    /// sessions that were ended stay so.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] in a transaction, which would hide `NOLOGIN` from others;
+    /// [`Error::Conflict`] when the role was dropped, replaced or renamed, or when a session is
+    /// still there after that time; [`Error::Denied`] when the current role may not end a session;
+    /// [`Error::Server`] while something depends on the role.
+    pub fn drop_after_terminating(self) -> Result<()> {
+        let (server, oid) = (self.server().clone(), self.server().oid);
+        let (cluster, title) = (self.cluster().clone(), self.title());
+        let close = sql!("ALTER ROLE {} NOLOGIN", Ident(&server.name));
+        let sessions = Sessions::of_role(oid);
+        if let Some(plan) = cluster.plan_in_progress()? {
+            let mut script = Script::new();
+            let drop = server.to_drop(DropBehavior::Restrict, cluster.version());
+            let steps = [close, sessions.to_terminate()].into_iter().chain(drop.statements().cloned());
+            // Alone: each must be seen by others before the next.
+            steps.for_each(|sql| script.add_alone(sql, Vec::new()));
+            let step = server.clone();
+            plan.record(script, move |cluster| Object::new(cluster, step).drop_after_terminating());
+            cluster.saw(Some(&server.name), None::<&Arc<Role>>);
+            return Ok(());
+        }
+        if cluster.session().fate().is_some() {
+            let why = "others would not see that logins are forbidden; call it outside the transaction";
+            return Err(Error::invalid(format!("attempt to drop {title} and end its sessions in a transaction"), why));
+        }
+        let mut closing = self.clone();
+        closing.perform("forbid logins of", close.into())?;
+        let dropped = end_all(&cluster, sessions.clone(), &title).and_then(|()| self.drop());
+        match &dropped {
+            // One who was past the check of LOGIN when that was taken away, and appears only now.
+            Ok(()) => drop(cluster.terminate(sessions)?),
+            Err(_) if server.login => {
+                let open = sql!("ALTER ROLE {} LOGIN", Ident(&server.name));
+                // The error that led here says more.
+                let _ = closing.perform("allow logins of", open.into()).inspect_err(|error| log::warn!("{error}"));
+            }
+            Err(_) => {}
+        }
+        dropped
+    }
+
     /// The stored verifier, whatever its method; none if the role has no password. Only a
     /// superuser may read it ([pg_authid](https://www.postgresql.org/docs/current/catalog-pg-authid.html)).
     ///
@@ -173,6 +221,28 @@ impl Object<Role> {
         let action = format!("read the password verifier of {}", self.title());
         let answer = self.cluster().session().run(&action, &[question])?;
         answer.iter().flatten().next().map_or(Ok(None), |row| row.optional("verifier"))
+    }
+}
+
+/// Ends sessions, or says which could not be ended.
+fn end_all(cluster: &Cluster, sessions: Sessions, title: &str) -> Result<()> {
+    let report = cluster.terminate(sessions)?;
+    let pids = |of: &[SessionInfo]| of.iter().map(|session| session.pid.to_string()).collect::<Vec<_>>().join(", ");
+    if !report.refused.is_empty() {
+        return Err(Error::Denied {
+            action: format!("end the sessions of {title}"),
+            reason: format!("the current role may not end the processes {}", pids(&report.refused)),
+            remedy: "become a superuser, or GRANT pg_signal_backend, which does for roles that are no superusers"
+                .into(),
+        });
+    }
+    match report.remaining.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Conflict {
+            what: title.into(),
+            mine: "to drop it".into(),
+            theirs: format!("sessions of it that do not end: processes {}", pids(&report.remaining)),
+        }),
     }
 }
 

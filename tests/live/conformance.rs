@@ -1,8 +1,8 @@
 //! What holds for every kind: one generic test, one line per kind.
-use crate::support::{fresh, unique};
+use crate::support::{fresh, major, unique};
 use pgsteward::{
-    Cluster, Collection, Column, Constraint, Error, Generated, Identity, Index, Kind, Object, Persistence,
-    ReplicaIdentity, Role, Schema, Storage, Table, ValidUntil, sql,
+    Cluster, Collection, Column, Constraint, Error, Generated, Identity, Index, Kind, LargeObject, Object, Persistence,
+    ReplicaIdentity, ReplicationSlot, Role, Schema, Storage, Table, ValidUntil, sql,
 };
 
 /// Names that a careless program would get wrong.
@@ -50,19 +50,22 @@ fn conforms<T: Kind>(
     change: impl Fn(&mut Object<T>),
     rename: impl Fn(&mut T, &str),
 ) {
-    let version = cluster.version();
-    // Compared by their scripts: parts that are new have no identity on the server yet.
-    let script = |object: &Object<T>| without_names_of_not_null(&object.script().unwrap().to_string());
-    let key = value.key();
-    let made = all.create(value.clone()).unwrap();
-    assert_eq!(made.key(), key);
-    assert!(made.changes().is_empty(), "{}", made.changes());
-    assert!(matches!(all.create(value), Err(Error::AlreadyExists { .. })));
-    all.refresh();
-    assert_eq!(script(&made), script(&all.get(key.clone()).unwrap()));
-    assert!(all.names().unwrap().contains(&key));
+    let object = lives(cluster, all, value, change);
+    let object = keeps_its_identity(all, object, rename);
+    goes(all, object);
+}
 
-    let mut object = all.get(key.clone()).unwrap();
+// Compared by their scripts: parts that are new have no identity on the server yet.
+fn script<T: Kind>(object: &Object<T>) -> String {
+    without_names_of_not_null(&object.script().unwrap().to_string())
+}
+
+/// Create, read back equal, change every field, alter, read back equal, listed, dropped by somebody else,
+/// re-created by its script.
+fn lives<T: Kind>(cluster: &Cluster, all: &Collection<T>, value: T, change: impl Fn(&mut Object<T>)) -> Object<T> {
+    let version = cluster.version();
+    let made = is_made(all, value);
+    let mut object = all.get(made.key()).unwrap();
     change(&mut object);
     assert!(object.is_changed());
     let (wanted, wanted_key) = (object.to_create(version).to_string(), object.key());
@@ -71,19 +74,37 @@ fn conforms<T: Kind>(
     assert_eq!(script(&object), wanted);
     object.refresh().unwrap();
     assert_eq!(script(&object), wanted);
-    assert_eq!(script(&all.get(wanted_key.clone()).unwrap()), wanted);
+    assert_eq!(script(&all.get(wanted_key).unwrap()), wanted);
+    is_made_again(cluster, all, object)
+}
 
-    let (sql, mut stale) = (object.script().unwrap(), object.clone());
+fn is_made<T: Kind>(all: &Collection<T>, value: T) -> Object<T> {
+    let key = value.key();
+    let made = all.create(value.clone()).unwrap();
+    assert_eq!(made.key(), key);
+    assert!(made.changes().is_empty(), "{}", made.changes());
+    assert!(matches!(all.create(value), Err(Error::AlreadyExists { .. })));
+    all.refresh();
+    assert_eq!(script(&made), script(&all.get(key.clone()).unwrap()));
+    assert!(all.names().unwrap().contains(&key));
+    made
+}
+
+fn is_made_again<T: Kind>(cluster: &Cluster, all: &Collection<T>, object: Object<T>) -> Object<T> {
+    let (key, sql, wanted, mut stale) = (object.key(), object.script().unwrap(), script(&object), object.clone());
     object.drop().unwrap();
-    assert!(!all.contains(wanted_key.clone()).unwrap());
+    assert!(!all.contains(key.clone()).unwrap());
     assert!(matches!(stale.refresh(), Err(Error::NotFound { .. })));
     assert!(stale.drop().unwrap_err().is_conflict());
     cluster.run(&sql).unwrap();
     all.refresh();
-    let again = all.get(wanted_key).unwrap();
+    let again = all.get(key).unwrap();
     assert_eq!(script(&again), wanted);
+    again
+}
 
-    let mut object = again;
+/// Renamed, also by somebody else, to every name that can be hostile.
+fn keeps_its_identity<T: Kind>(all: &Collection<T>, mut object: Object<T>, rename: impl Fn(&mut T, &str)) -> Object<T> {
     for name in hostile_names() {
         rename(&mut object, &name);
         object.alter().unwrap();
@@ -99,6 +120,10 @@ fn conforms<T: Kind>(
         object.refresh().unwrap();
         assert_eq!(object.key(), theirs.key());
     }
+    object
+}
+
+fn goes<T: Kind>(all: &Collection<T>, object: Object<T>) {
     let key = object.key();
     object.drop().unwrap();
     all.refresh();
@@ -184,4 +209,33 @@ fn table() {
         (index.name, index.unique) = ("by amount".into(), true);
     };
     conforms(&cluster, &cluster.tables(), table, change, |table, name| table.name = name.into());
+}
+
+#[test]
+fn large_object() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("own\"er"))).unwrap();
+    let change = |object: &mut Object<LargeObject>| {
+        object.owner = owner.name.clone();
+        object.comment = Some("it's".into());
+    };
+    let all = cluster.large_objects();
+    // The largest number there is.
+    let object = lives(&cluster, &all, LargeObject::new(u32::MAX), change);
+    goes(&all, object);
+}
+
+#[test]
+fn replication_slot() {
+    let cluster = fresh();
+    let all = cluster.replication_slots();
+    let mut physical = ReplicationSlot::physical(unique("physical"));
+    physical.immediately_reserve = true;
+    let mut logical = ReplicationSlot::logical(unique("logical"), "test_decoding");
+    logical.two_phase = major() >= 14;
+    logical.failover = major() >= 17;
+    for slot in [physical, logical, ReplicationSlot::physical("x".repeat(63))] {
+        let made = is_made(&all, slot);
+        goes(&all, is_made_again(&cluster, &all, made));
+    }
 }
