@@ -252,15 +252,14 @@ impl<T: Kind> Object<T> {
         self.change(&format!("{verb} {}", self.title()), &script, Some(&server)).map(drop)
     }
 
-    /// Forgets the definition, which a write has made out of date. Only for kinds whose definition cannot be changed.
-    pub(crate) fn forget_definition(&mut self) {
-        let known = |value: &Arc<T>| value.definition_cell().is_some_and(|cell| cell.get().is_some());
-        if !known(&self.server) && !known(&self.wanted) {
-            return;
-        }
+    /// Takes over what is known of the definition since a write, none if nothing is known now. Only
+    /// for kinds whose definition cannot be changed otherwise.
+    pub(crate) fn saw_definition(&mut self, definition: Option<T::Definition>) {
+        let definition = definition.map(Arc::new);
         for value in [&mut self.server, &mut self.wanted] {
             if let Some(cell) = Arc::make_mut(value).definition_cell_mut() {
                 *cell = Known::default();
+                definition.iter().for_each(|definition| cell.set(definition.clone()));
             }
         }
         self.cluster.saw(Some(&self.server.key()), Some(&self.server));

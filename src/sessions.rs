@@ -247,7 +247,7 @@ impl Sessions {
     }
 
     /// `FROM ... WHERE ...`: the sessions that pass, as `a`, and their roles, as `them`.
-    fn from_where(&self) -> Sql {
+    fn which(&self) -> Sql {
         let Self { databases, roles, pids, applications, states, role_oid, all: _, walsenders, timeout: _ } = self;
         let text = |text: &String| sql!("{}", Lit(text));
         let mut conditions = vec![sql!("a.pid <> pg_catalog.pg_backend_pid()"), self.backends(*walsenders)];
@@ -291,7 +291,7 @@ impl Sessions {
             "SELECT {}, CASE WHEN {} THEN pg_catalog.pg_terminate_backend(a.pid)::text END AS signalled {}",
             COLUMNS,
             MAY,
-            self.from_where()
+            self.which()
         )
     }
 }
@@ -423,7 +423,7 @@ mod tests {
     use super::*;
 
     fn conditions(sessions: &Sessions) -> String {
-        let sql = sessions.from_where().to_string();
+        let sql = sessions.which().to_string();
         sql.split_once("AND NOT a.pid IN").map_or(sql.clone(), |(_, rest)| rest.to_owned())
     }
 

@@ -174,7 +174,8 @@ impl Object<LargeObject> {
         position(end)?;
         if self.cluster().plan_in_progress()?.is_some() {
             let chunks = self.chunks(offset, data)?;
-            return self.perform("write to", chunks);
+            self.perform("write to", chunks)?;
+            return self.wrote(end);
         }
         let action = format!("write to {}", self.title());
         if data.len() <= CHUNK {
@@ -189,8 +190,7 @@ impl Object<LargeObject> {
                 })
             })?;
         }
-        self.forget_definition();
-        Ok(())
+        self.wrote(end)
     }
 
     /// Makes it as long as `length`, in bytes: cuts it off, or fills it up with zeros.
@@ -200,8 +200,7 @@ impl Object<LargeObject> {
     pub fn truncate(&mut self, length: u64) -> Result<()> {
         let statement = cut(self.server().oid, position(length)?);
         self.perform("truncate", statement.into())?;
-        self.forget_definition();
-        Ok(())
+        self.wrote(length)
     }
 
     /// Replaces the contents by all that a reader gives, or leaves them as they were if that fails;
@@ -220,6 +219,7 @@ impl Object<LargeObject> {
                 Ok(())
             })?;
             self.perform("import into", script)?;
+            self.wrote(total)?;
             return Ok(total);
         }
         let session = self.cluster().session();
@@ -227,7 +227,7 @@ impl Object<LargeObject> {
             session.run(&action, &[cut(oid, 0)]).map_err(|error| self.or_gone(error))?;
             each_chunk(&mut reader, &action, |at, chunk| self.put(&action, at, chunk))
         })?;
-        self.forget_definition();
+        self.wrote(total)?;
         Ok(total)
     }
 
@@ -283,6 +283,14 @@ impl Object<LargeObject> {
             at += chunk.len() as u64;
         }
         Ok(script)
+    }
+
+    /// Takes over that bytes were written, up to this one. Of one in a plan the server has not heard;
+    /// any other may have been written to by others too.
+    fn wrote(&mut self, end: u64) -> Result<()> {
+        let planned = self.cluster().plan_in_progress()?.is_some();
+        self.saw_definition(planned.then_some(LargeObjectContents { size: end }));
+        Ok(())
     }
 
     fn or_gone(&self, error: Error) -> Error {

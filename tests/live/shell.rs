@@ -29,9 +29,10 @@ fn p013_a_command_is_what_it_would_be_in_a_shell() {
 #[test]
 fn p014_exit_codes_are_results_or_errors_as_asked() {
     let cluster = fresh();
-    let output = run(&cluster, "no_such_command");
+    let output = run(&cluster, "PATH=/usr/bin:/bin; no_such_command");
     assert_eq!((output.exit_code, output.stdout_text()), (127, String::new()));
-    assert!(output.stderr_text().contains("no_such_command") && output.stderr_text().contains("not found"));
+    let said = output.stderr_text();
+    assert!(said.contains("no_such_command") && said.contains("not found"), "{said}");
     let output = run(&cluster, "echo foo; /bin/false");
     assert_eq!((output.exit_code, output.stdout_text()), (1, "foo\n".into()));
     let error = cluster.run_os_command(OsCommand::new("echo why >&2; exit 3").checked()).unwrap_err();
@@ -75,7 +76,8 @@ fn a_timeout_holds_whatever_the_command_does_about_it() {
         let error = cluster.run_os_command(OsCommand::new(text).timeout(Duration::from_secs(1))).unwrap_err();
         assert!(started.elapsed() < Duration::from_secs(10), "{text}");
         let Error::OsCommand { exit_code, stderr, failure, .. } = &error else { panic!("{error}") };
-        assert_eq!((*exit_code, stderr.as_str()), (None, "started"), "{error}");
+        // The shell may add that the command was terminated.
+        assert!(exit_code.is_none() && stderr.starts_with("started"), "{error}");
         assert!(failure.contains("after 1 seconds (timeout)"), "{error}");
     }
     let output = cluster.run_os_command(OsCommand::new("exit 124").timeout(Duration::from_secs(20))).unwrap();
