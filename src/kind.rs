@@ -59,6 +59,11 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     fn uncovered(&self) -> Vec<String> {
         Vec::new()
     }
+    /// Whether [`to_alter`](Kind::to_alter) drops the object and makes another in its place.
+    #[doc(hidden)]
+    fn is_replaced_by(&self, _wanted: &Self) -> bool {
+        false
+    }
     /// Where the definition is kept once it is read.
     #[doc(hidden)]
     fn definition_cell(&self) -> Option<&Known<Self::Definition>> {
@@ -264,6 +269,12 @@ impl Alter {
     pub(crate) fn statement(&mut self, field: impl Into<Field>, statement: Sql) {
         self.flush();
         self.script.add(statement, vec![field.into()]);
+    }
+
+    /// A whole statement that changes, or states anew, several fields.
+    pub(crate) fn statement_about(&mut self, fields: &[&'static str], statement: Sql) {
+        self.flush();
+        self.script.add(statement, fields.iter().map(|field| Field::Borrowed(field)).collect());
     }
 
     /// A whole statement that refuses to run in a transaction.

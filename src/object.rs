@@ -249,7 +249,13 @@ impl<T: Kind> Object<T> {
             plan.record(script, move |cluster| Object::new(cluster, server).perform(&verb, step));
             return Ok(());
         }
-        self.change(&format!("{verb} {}", self.title()), &script, Some(&server)).map(drop)
+        let after = self.change(&format!("{verb} {}", self.title()), &script, Some(&server))?;
+        if let Some(after) = after.filter(|_| Arc::ptr_eq(&server, &self.wanted)) {
+            let after = Arc::new(after);
+            self.cluster.saw(Some(&server.key()), Some(&after));
+            self.saved(after);
+        }
+        Ok(())
     }
 
     /// Takes over what is known of the definition since a write, none if nothing is known now. Only
@@ -283,11 +289,26 @@ impl<T: Kind> Object<T> {
         let look = self.questions(wanted);
         let now = self.answer(&transaction.send(&look)?)?;
         self.check_before(now.as_ref(), script, wanted)?;
+        if let Some(wanted) = wanted.filter(|wanted| self.server().is_replaced_by(wanted)) {
+            return self.replace_in(transaction, script, wanted);
+        }
         let mut statements: Vec<Sql> = script.statements().cloned().collect();
         statements.extend(look.iter().cloned());
         let mut answers = transaction.send(&statements)?;
         let after = self.answer(&answers.split_off(answers.len().saturating_sub(look.len())))?;
         self.check_after(after, script, wanted)
+    }
+
+    /// A change that makes another object, with another OID, in place of this one.
+    fn replace_in(&self, transaction: &Atomic<'_>, script: &Script, wanted: &T) -> Result<Option<T>> {
+        let version = self.cluster.version();
+        let mut statements: Vec<Sql> = script.statements().cloned().collect();
+        statements.push(T::query(Which::Oid(self.server().oid()), version));
+        statements.push(T::query(Which::Key(&wanted.key()), version));
+        match transaction.send(&statements)?.as_slice() {
+            [.., old, new] if old.is_empty() => new.first().map(T::read).transpose(),
+            _ => Err(self.conflict(script, "another object under its name by now")),
+        }
     }
 
     /// A change that PostgreSQL runs outside transactions only.
@@ -350,6 +371,14 @@ impl<T: Kind> Object<T> {
         let made_since = server.oid() == 0 && now.oid() != 0;
         let Some(wanted) = wanted.filter(|_| !made_since) else { return Ok(()) };
         let (theirs, still) = (server.to_alter(now, version), now.to_alter(wanted, version));
+        if server.is_replaced_by(wanted) {
+            // Whatever somebody else changed, or added, would be lost.
+            still.check()?;
+            return match theirs.fields().next() {
+                None => Ok(()),
+                Some(_) => Err(self.conflict(script, &one_line(&theirs))),
+            };
+        }
         let both = script.fields().find(|field| {
             theirs.fields().any(|changed| changed == *field) && still.fields().any(|needed| needed == *field)
         });
@@ -377,8 +406,7 @@ impl<T: Kind> Object<T> {
     }
 
     fn conflict(&self, script: &Script, theirs: &str) -> Error {
-        let mine = script.statements().map(Sql::to_string).collect::<Vec<_>>().join("; ");
-        Error::Conflict { what: self.title(), mine, theirs: theirs.into() }
+        Error::Conflict { what: self.title(), mine: one_line(script), theirs: theirs.into() }
     }
 
     /// Reads the definition, if it was not read yet, for what the server has and for what is wanted.
@@ -438,6 +466,11 @@ fn remember<T: Kind>(object: &T, definition: Option<Arc<T::Definition>>) {
     if let (Some(cell), Some(definition)) = (object.definition_cell(), definition) {
         cell.set(definition);
     }
+}
+
+/// The statements, with semicolons between.
+fn one_line(script: &Script) -> String {
+    script.statements().map(Sql::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The statements of a script that change a field.
