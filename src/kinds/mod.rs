@@ -1,12 +1,18 @@
 //! The kinds of object: one file each, and a line here.
 mod large_object;
+mod materialized_view;
 mod replication_slot;
 mod role;
 mod schema;
+mod sequence;
 mod table;
+mod view;
 
 pub use large_object::{LargeObject, LargeObjectContents};
+pub use materialized_view::{MaterializedView, MaterializedViewDefinition, Population, RefreshMode};
 pub use replication_slot::{ReplicationSlot, SlotSort, WalStatus};
 pub use role::{Role, ValidUntil};
 pub use schema::Schema;
+pub use sequence::{Cycle, OwningColumn, Sequence, SequenceType, SequenceValue};
 pub use table::{Persistence, RelationKind, ReplicaIdentity, Table, TableDefinition};
+pub use view::{View, ViewDefinition};

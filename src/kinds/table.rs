@@ -209,7 +209,7 @@ impl ReplicaIdentity {
 }
 
 impl Persistence {
-    fn read(code: &str) -> Self {
+    pub(crate) fn read(code: &str) -> Self {
         match code {
             "u" => Self::Unlogged,
             "t" => Self::Temporary,
@@ -422,7 +422,7 @@ impl Kind for Table {
 }
 
 /// What tables have that is no part of their definition yet, each by the OID of its table.
-const UNCOVERED: &str = "SELECT i.inhrelid, 'inheritance' FROM pg_catalog.pg_inherits i \
+pub(crate) const UNCOVERED: &str = "SELECT i.inhrelid, 'inheritance' FROM pg_catalog.pg_inherits i \
     UNION ALL SELECT t.tgrelid, pg_catalog.concat('trigger ', t.tgname) FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
     UNION ALL SELECT p.polrelid, pg_catalog.concat('policy ', p.polname) FROM pg_catalog.pg_policy p \
     UNION ALL SELECT r.ev_class, pg_catalog.concat('rule ', r.rulename) FROM pg_catalog.pg_rewrite r WHERE r.rulename <> '_RETURN' \

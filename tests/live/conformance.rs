@@ -1,8 +1,7 @@
 //! What holds for every kind: one generic test, one line per kind.
 use crate::support::{fresh, major, unique};
 use pgsteward::{
-    Cluster, Collection, Column, Constraint, Error, Generated, Identity, Index, Kind, LargeObject, Object, Persistence,
-    ReplicaIdentity, ReplicationSlot, Role, Schema, Storage, Table, ValidUntil, sql,
+    Cluster, Collection, Column, Constraint, Cycle, Error, Generated, Identity, Index, Kind, LargeObject, MaterializedView, Object, OwningColumn, Persistence, Population, ReplicaIdentity, ReplicationSlot, Role, Schema, Sequence, SequenceType, Storage, Table, ValidUntil, View, sql,
 };
 
 /// Names that a careless program would get wrong.
@@ -237,5 +236,78 @@ fn replication_slot() {
     for slot in [physical, logical, ReplicationSlot::physical("x".repeat(63))] {
         let made = is_made(&all, slot);
         goes(&all, is_made_again(&cluster, &all, made));
+fn sequence() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    cluster.execute(&format!("CREATE SCHEMA app; CREATE SCHEMA \"we.ird\"; CREATE TABLE \"we.ird\".\"t.t\" (\"i\"\"d\" int); ALTER TABLE \"we.ird\".\"t.t\" OWNER TO {}", owner.name), &[]).unwrap();
+    let change = |sequence: &mut Object<Sequence>| {
+        sequence.schema = "we.ird".into();
+        sequence.name = "or\"ders".into();
+        sequence.owner = owner.name.clone();
+        if major() >= 15 {
+            sequence.persistence = Persistence::Unlogged;
+        }
+        sequence.data_type = SequenceType::Integer;
+        sequence.increment = -2;
+        sequence.minimum = Some(-11);
+        sequence.maximum = Some(202);
+        sequence.start = Some(101);
+        sequence.cache = 7;
+        sequence.cycle = Cycle::Wrap;
+        sequence.owned_by = Some(OwningColumn::new(("we.ird", "t.t"), "i\"d"));
+        sequence.comment = Some("it's".into());
+    };
+    let rename = |sequence: &mut Sequence, name: &str| sequence.name = name.into();
+    conforms(&cluster, &cluster.sequences(), Sequence::new("app.numbers"), change, rename);
+}
+
+#[test]
+fn view() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    cluster.schemas().create(Schema::new("we.ird")).unwrap();
+    cluster.execute("CREATE TABLE public.t (a int)", &[]).unwrap();
+    let change = |view: &mut Object<View>| {
+        view.schema = "we.ird".into();
+        view.name = "or\"ders".into();
+        view.owner = owner.name.clone();
+        view.options.insert("security_barrier".into(), "true".into());
+        if major() >= 15 {
+            view.options.insert("security_invoker".into(), "true".into());
+        }
+        view.comment = Some("it's".into());
+        view.definition_mut().unwrap().query = sql!("SELECT 2 AS a,\n    'x'::text AS \"b;\"");
+    };
+    let view = View::new("v", sql!("SELECT 1 AS a"));
+    conforms(&cluster, &cluster.views(), view, change, |view, name| view.name = name.into());
+}
+
+#[test]
+fn materialized_view() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    cluster.schemas().create(Schema::new("we.ird")).unwrap();
+    cluster.execute(&format!("GRANT CREATE ON SCHEMA \"we.ird\" TO {}", owner.name), &[]).unwrap();
+    let mut view = MaterializedView::new("v", sql!("SELECT 'x'::text AS a"));
+    let definition = view.definition_mut();
+    definition.indexes.push(Index::new("gone", sql!("btree (a)")));
+    definition.indexes.push(Index::new("by_a", sql!("btree (a DESC)")));
+    for query in [sql!("SELECT 'x'::text AS a"), sql!("SELECT 'y'::text AS a")] {
+        let change = |view: &mut Object<MaterializedView>| {
+            view.schema = "we.ird".into();
+            view.name = "or\"ders".into();
+            view.owner = owner.name.clone();
+            view.options.insert("fillfactor".into(), "70".into());
+            view.options.insert("toast.autovacuum_enabled".into(), "false".into());
+            view.population = Population::Unpopulated;
+            view.comment = Some("it's".into());
+            let definition = view.definition_mut().unwrap();
+            definition.query = query.clone();
+            definition.indexes.remove("gone");
+            let index = definition.indexes.get_mut("by_a").unwrap();
+            (index.name, index.unique, index.comment) = ("by a".into(), true, Some("in order".into()));
+        };
+        let all = cluster.materialized_views();
+        conforms(&cluster, &all, view.clone(), change, |view, name| view.name = name.into());
     }
 }

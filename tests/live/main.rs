@@ -11,6 +11,8 @@ mod reload;
 mod replication_slots;
 mod safety;
 mod sessions;
+mod sequences;
 mod sessions_and_transactions;
 mod shell;
 mod support;
+mod views;
