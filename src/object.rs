@@ -303,7 +303,7 @@ impl<T: Kind> Object<T> {
     fn replace_in(&self, transaction: &Atomic<'_>, script: &Script, wanted: &T) -> Result<Option<T>> {
         let version = self.cluster.version();
         let mut statements: Vec<Sql> = script.statements().cloned().collect();
-        statements.push(T::query(Which::Oid(self.server().oid()), version));
+        statements.push(T::query(Which::Oids(&[self.server().oid()]), version));
         statements.push(T::query(Which::Key(&wanted.key()), version));
         match transaction.send(&statements)?.as_slice() {
             [.., old, new] if old.is_empty() => new.first().map(T::read).transpose(),

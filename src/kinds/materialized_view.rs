@@ -2,7 +2,9 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions};
+use crate::kind::{
+    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
+};
 use crate::kinds::table::{UNCOVERED, alter_options, option_list, read_options, relation_filter};
 use crate::kinds::view::{COLUMNS_UNCOVERED, QUERY};
 use crate::name::Name;
@@ -232,6 +234,10 @@ impl Kind for MaterializedView {
 
     fn oid(&self) -> u32 {
         self.oid
+    }
+
+    fn is_system(&self) -> bool {
+        is_system_schema(&self.schema)
     }
 
     fn uncovered(&self) -> Vec<String> {

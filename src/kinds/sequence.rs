@@ -2,7 +2,7 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which};
+use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, is_system_schema};
 use crate::kinds::table::{Persistence, relation_filter};
 use crate::name::Name;
 use crate::object::Object;
@@ -54,7 +54,17 @@ pub struct Sequence {
     /// The comment.
     pub comment: Option<String>,
     oid: u32,
+    tie: Tie,
     uncovered: Vec<String>,
+}
+
+/// How a sequence belongs to a column, where it does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Tie {
+    /// As `OWNED BY` says.
+    Owned,
+    /// It numbers an identity column.
+    Identity,
 }
 
 /// The type of a sequence's values.
@@ -150,6 +160,7 @@ impl Sequence {
             owned_by: None,
             comment: None,
             oid: 0,
+            tie: Tie::Owned,
             uncovered: Vec::new(),
         }
     }
@@ -230,7 +241,16 @@ impl Sequence {
     fn clauses_unlike(&self, other: &Self) -> Vec<(&'static str, Sql)> {
         let Self { data_type, increment, minimum: _, maximum: _, start: _, cache, cycle, .. } = self;
         let Self {
-            schema: _, name: _, owner: _, persistence: _, owned_by: _, comment: _, oid: _, uncovered: _, ..
+            schema: _,
+            name: _,
+            owner: _,
+            persistence: _,
+            owned_by: _,
+            comment: _,
+            oid: _,
+            tie: _,
+            uncovered: _,
+            ..
         } = self;
         let (range, default, was) = (self.range(), self.default_range(), other.range());
         // With the type the server changes limits that were the type's.
@@ -427,7 +447,7 @@ impl Kind for Sequence {
             "SELECT c.oid::text, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, \
              c.relpersistence::text, pg_catalog.format_type(s.seqtypid, NULL) AS data_type, s.seqincrement::text, \
              s.seqmin::text, s.seqmax::text, s.seqstart::text, s.seqcache::text, s.seqcycle::text, \
-             tn.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name, d.description AS comment, \
+             tn.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name, own.deptype::text AS tie, d.description AS comment, \
              pg_catalog.array_remove(ARRAY[CASE WHEN c.relacl IS NOT NULL THEN 'privileges' END, \
              CASE WHEN own.deptype = 'i' THEN 'identity column' END, \
              CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid AND e.deptype = 'e' \
@@ -468,6 +488,7 @@ impl Kind for Sequence {
             owned_by: owned_by.map(|(table, column)| OwningColumn { table, column }),
             comment: row.optional("comment")?,
             oid: row.number("oid")?,
+            tie: if row.optional("tie")?.as_deref() == Some("i") { Tie::Identity } else { Tie::Owned },
             uncovered: row.list("uncovered")?,
         };
         Ok(sequence.without_defaults())
@@ -479,6 +500,10 @@ impl Kind for Sequence {
 
     fn oid(&self) -> u32 {
         self.oid
+    }
+
+    fn is_system(&self) -> bool {
+        is_system_schema(&self.schema) || self.tie == Tie::Identity
     }
 
     fn uncovered(&self) -> Vec<String> {
@@ -521,7 +546,8 @@ impl Kind for Sequence {
     }
 
     fn to_alter(&self, wanted: &Self, server: &ServerVersion) -> Script {
-        let Self { schema, name, owner, persistence, owned_by: column, comment, oid: _, uncovered: _, .. } = wanted;
+        let Self { schema, name, owner, persistence, owned_by: column, comment, oid: _, tie: _, uncovered: _, .. } =
+            wanted;
         let mut alter = Alter::new("ALTER SEQUENCE", self.qualified(), " ");
         let moves = (schema, owner) != (&self.schema, &self.owner);
         let released = self.owned_by.is_some() && *column != self.owned_by && (column.is_none() || moves);

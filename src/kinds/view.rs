@@ -2,7 +2,9 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions};
+use crate::kind::{
+    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
+};
 use crate::kinds::table::{UNCOVERED, option_list, option_name, read_options, relation_filter};
 use crate::name::Name;
 use crate::object::Object;
@@ -174,6 +176,10 @@ impl Kind for View {
 
     fn oid(&self) -> u32 {
         self.oid
+    }
+
+    fn is_system(&self) -> bool {
+        is_system_schema(&self.schema)
     }
 
     fn uncovered(&self) -> Vec<String> {

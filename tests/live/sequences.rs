@@ -220,8 +220,14 @@ fn owned_sequences_and_identity_columns() {
         )
         .unwrap();
     assert_eq!(cluster.sequences().len().unwrap(), 1);
+    assert!(!cluster.sequences().contains("t_b_seq").unwrap());
+    cluster.refresh();
+    assert!(!cluster.sequences().contains("t_b_seq").unwrap());
     assert!(cluster.sequences().with_system().contains("t_b_seq").unwrap());
-    let identity = cluster.sequences().with_system().get("t_b_seq").unwrap();
+    let mut identity = cluster.sequences().with_system().get("t_b_seq").unwrap();
+    identity.increment = 5;
+    identity.alter().unwrap();
+    assert_eq!((identity.next_value().unwrap(), identity.next_value().unwrap()), (1, 6));
     assert_eq!(identity.owned_by, Some(OwningColumn::new("t", "b")));
     assert!(identity.script().unwrap_err().to_string().contains("identity column"));
     assert!(identity.drop().is_err());
@@ -259,4 +265,13 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
     assert!(!sequence.is_changed());
     let long = Sequence::new(("public", "x".repeat(64).as_str()));
     assert!(matches!(cluster.sequences().create(long), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn many_sequences_change_their_owner_at_once() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    let mut sequences = [create(&cluster, "a"), create(&cluster, "b")];
+    cluster.reassign_owner(sequences.iter_mut(), &owner.name).unwrap();
+    assert!(sequences.iter().all(|sequence| sequence.owner == owner.name && !sequence.is_changed()));
 }

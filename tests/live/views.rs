@@ -1,5 +1,5 @@
 //! Views and materialized views.
-use crate::support::{connect, fresh, statements, unique};
+use crate::support::{connect, fresh, unique};
 use pgsteward::{Cluster, Error, Index, MaterializedView, Population, RefreshMode, Role, View, sql};
 
 fn number(cluster: &Cluster, sql: &str) -> i64 {
@@ -112,7 +112,7 @@ fn a_query_that_somebody_else_replaced_is_a_conflict() {
 }
 
 #[test]
-fn scripts_make_equal_views_in_their_order_of_words() {
+fn scripts_make_equal_views() {
     let cluster = fresh();
     cluster.execute("CREATE SCHEMA app; CREATE TABLE app.t (a int, b text)", &[]).unwrap();
     for query in [
@@ -127,7 +127,7 @@ fn scripts_make_equal_views_in_their_order_of_words() {
         view.drop().unwrap();
         cluster.run(&script).unwrap();
         let view = cluster.views().get("app.v").unwrap();
-        assert_eq!(statements(&script), statements(&view.script().unwrap()));
+        assert_eq!(script.to_string(), view.script().unwrap().to_string());
         view.drop().unwrap();
     }
     cluster
