@@ -276,9 +276,14 @@ impl Cluster {
 
     /// Reads one object.
     pub(crate) fn fetch<T: Kind>(&self, action: &str, query: &Sql) -> Result<Option<Arc<T>>> {
-        let mut found = None;
+        Ok(self.fetch_all(action, query)?.pop())
+    }
+
+    /// Reads the objects that a query finds: more than one where a key is loose.
+    pub(crate) fn fetch_all<T: Kind>(&self, action: &str, query: &Sql) -> Result<Vec<Arc<T>>> {
+        let mut found = Vec::new();
         self.session().read(action, query, |row| {
-            found = Some(Arc::new(T::read(&row)?));
+            found.push(Arc::new(T::read(&row)?));
             Ok(())
         })?;
         Ok(found)

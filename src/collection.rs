@@ -69,23 +69,48 @@ impl<T: Kind> Collection<T> {
     /// # Errors
     /// [`Error::Invalid`] for what cannot be a name, before anything is sent.
     pub fn contains(&self, key: impl Into<T::Key>) -> Result<bool> {
-        Ok(self.look_up(&key.into())?.is_some())
+        Ok(!self.look_up_all(&key.into())?.is_empty())
     }
 
     fn look_up(&self, key: &T::Key) -> Result<Option<Object<T>>> {
+        let mut found = self.look_up_all(key)?;
+        if found.len() > 1 {
+            let names: Vec<_> = found.iter().map(|object| object.key().to_string()).collect();
+            let why = format!("it stands for several: {}", names.join("; "));
+            return Err(Error::invalid(object::title::<T>(key), why));
+        }
+        Ok(found.pop())
+    }
+
+    /// The objects that a key stands for: at most one, unless the key is loose.
+    pub(crate) fn look_up_all(&self, key: &T::Key) -> Result<Vec<Object<T>>> {
         T::check_key(key)?;
-        let kept = self.cluster.kept(self.system, |items: Option<&mut Items<T>>| items.map(|items| one(items, key)));
-        let found = match kept {
-            Some(known) => known,
+        if self.cluster.plan_in_progress()?.is_some() {
             // Only what was read is kept right, and a plan's changes are nowhere else.
-            None if self.cluster.plan_in_progress()?.is_some() => self.load(|items| one(items, key))?,
-            None => {
+            self.load(|_| ())?;
+        }
+        let found = match self.kept(key) {
+            Some(Some(item)) => vec![item],
+            Some(None) if !key.is_loose() => Vec::new(),
+            known => {
                 let query = T::query(Which::Key(key), self.cluster.version());
-                let found = self.cluster.fetch::<T>(&format!("read {}", object::title::<T>(key)), &query)?;
-                found.filter(|item| self.system == System::Included || !item.is_system())
+                let found = self.cluster.fetch_all::<T>(&format!("read {}", object::title::<T>(key)), &query)?;
+                match known {
+                    // The server says which are meant, and what is kept whether they are still wanted.
+                    Some(_) => found.iter().filter_map(|item| self.kept(&item.key()).flatten()).collect(),
+                    None => found.into_iter().filter(|item| self.system == System::Included || !item.is_system()).collect(),
+                }
             }
         };
-        Ok(found.map(|item| Object::new(&self.cluster, item)))
+        Ok(found.into_iter().map(|item| Object::new(&self.cluster, item)).collect())
+    }
+
+    /// What is kept under a key, if the collection was read.
+    fn kept(&self, key: &T::Key) -> Option<Option<Arc<T>>> {
+        let range = (key.clone(), 0)..=(key.clone(), u32::MAX);
+        self.cluster.kept(self.system, |items: Option<&mut Items<T>>| {
+            items.map(|items| items.range(range).next().map(|(_, item)| item.clone()))
+        })
     }
 
     /// The objects, in order of their names.
@@ -163,7 +188,13 @@ impl<T: Kind> Collection<T> {
             answers?.into_iter().flatten().collect()
         } else {
             statements.push(look);
-            session.atomically(action, |transaction| transaction.send(&statements))?
+            session.atomically(action, |transaction| {
+                let answers = transaction.send(&statements)?;
+                match answers.last() {
+                    Some(rows) if rows.is_empty() => Err(Error::NotFound { what: object::title::<T>(key) }),
+                    _ => Ok(answers),
+                }
+            })?
         };
         answers.last().and_then(|rows| rows.first()).map(T::read).transpose()
     }
@@ -216,11 +247,6 @@ impl<T: Kind> Collection<T> {
         self.cluster.keep::<T>(self.system, items, read_before);
         Ok(result)
     }
-}
-
-/// The object of that key.
-fn one<T: Kind>(items: &Items<T>, key: &T::Key) -> Option<Arc<T>> {
-    items.range((key.clone(), 0)..=(key.clone(), u32::MAX)).next().map(|(_, item)| item.clone())
 }
 
 impl<T: Defined> Collection<T> {

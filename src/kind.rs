@@ -90,6 +90,11 @@ pub trait Key: Clone + Ord + Debug + Display + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Invalid`]
     fn check(&self) -> Result<()>;
+    /// Whether it may find an object whose own key reads otherwise, so that only the server can
+    /// tell: a routine by its name alone, or by another name of a type.
+    fn is_loose(&self) -> bool {
+        false
+    }
     /// For messages: `"app"`, `app.orders`, `16412`.
     fn title(&self) -> String {
         self.to_string()

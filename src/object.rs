@@ -224,13 +224,18 @@ impl<T: Kind> Object<T> {
     }
 
     pub(crate) fn drop_with(self, behavior: DropBehavior) -> Result<()> {
+        let script = self.server().to_drop(behavior, self.cluster.version());
+        self.drop_by(script)
+    }
+
+    /// Drops the object by these statements.
+    pub(crate) fn drop_by(self, script: Script) -> Result<()> {
         let server = self.server().clone();
-        let script = server.to_drop(behavior, self.cluster.version());
         script.check()?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
-            let step = server.clone();
             Collection::<T>::new(&self.cluster).len()?;
-            plan.record(script, move |cluster| Object::new(cluster, step).drop_with(behavior));
+            let (step, again) = (server.clone(), script.clone());
+            plan.record(script, move |cluster| Object::new(cluster, step).drop_by(again));
         } else {
             self.change(&format!("drop {}", self.title()), &script, None)?;
         }

@@ -75,6 +75,9 @@ impl Row {
     /// The elements of an array of one dimension; none for NULL.
     pub(crate) fn list(&self, column: &str) -> Result<Vec<String>> {
         let Some(text) = self.get(column)? else { return Ok(Vec::new()) };
+        if text == UNREADABLE {
+            return Ok(vec![UNREADABLE.into()]);
+        }
         elements(text).ok_or_else(|| unexpected(column, &format!("{text:?} is no array")))
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 ///
 /// A text that is anything else than one type is refused when it is used
 /// ([Data Types](https://www.postgresql.org/docs/current/datatype.html)).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DataType(String);
 
 impl<T: Into<String>> From<T> for DataType {
