@@ -2,6 +2,7 @@
 mod large_object;
 mod materialized_view;
 mod replication_slot;
+mod database;
 mod role;
 mod schema;
 mod sequence;
@@ -11,6 +12,7 @@ mod view;
 pub use large_object::{LargeObject, LargeObjectContents};
 pub use materialized_view::{MaterializedView, MaterializedViewDefinition, Population, RefreshMode};
 pub use replication_slot::{ReplicationSlot, SlotSort, WalStatus};
+pub use database::{CreateStrategy, Database, LocaleProvider, OpenSessions};
 pub use role::{Role, ValidUntil};
 pub use schema::Schema;
 pub use sequence::{Cycle, OwningColumn, Sequence, SequenceType, SequenceValue};

@@ -1,7 +1,7 @@
 //! What holds for every kind: one generic test, one line per kind.
 use crate::support::{fresh, major, unique};
 use pgsteward::{
-    Cluster, Collection, Column, Constraint, Cycle, Error, Generated, Identity, Index, Kind, LargeObject, MaterializedView, Object, OwningColumn, Persistence, Population, ReplicaIdentity, ReplicationSlot, Role, Schema, Sequence, SequenceType, Storage, Table, ValidUntil, View, sql,
+    Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Identity, Index, Kind, LargeObject, MaterializedView, Object, OwningColumn, Persistence, Population, ReplicaIdentity, ReplicationSlot, Role, Schema, Sequence, SequenceType, Storage, Table, ValidUntil, View, sql,
 };
 
 /// Names that a careless program would get wrong.
@@ -161,6 +161,24 @@ fn schema() {
         schema.comment = Some("a\\b".into());
     };
     conforms(&cluster, &cluster.schemas(), Schema::new("app"), change, |schema, name| schema.name = name.into());
+}
+
+#[test]
+fn database() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    let mut database = Database::new(unique("database"));
+    (database.encoding, database.collate, database.ctype) = (Some("LATIN9".into()), Some("C".into()), Some("C".into()));
+    let change = |database: &mut Object<Database>| {
+        database.name = unique("data\"base");
+        database.owner = owner.name.clone();
+        database.connection_limit = 0;
+        database.allow_connections = false;
+        database.comment = Some("it's".into());
+    };
+    conforms(&cluster, &cluster.databases(), database, change, |database, name| {
+        database.name = format!("{name}!").chars().take(63).collect()
+    });
 }
 
 #[test]

@@ -14,5 +14,6 @@ mod sessions;
 mod sequences;
 mod sessions_and_transactions;
 mod shell;
+mod databases;
 mod support;
 mod views;
