@@ -18,6 +18,7 @@ mod script;
 mod session;
 mod sessions;
 mod shell;
+mod signature;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
@@ -38,6 +39,7 @@ pub use crate::row::Row;
 pub use crate::script::Script;
 pub use crate::sessions::{SessionInfo, SessionState, Sessions, TerminateReport};
 pub use crate::shell::{OsCommand, OsOutput};
+pub use crate::signature::Signature;
 #[doc(hidden)]
 pub use crate::sql::__places;
 pub use crate::sql::{Fragment, Ident, Lit, Secret, Sql};
