@@ -1,7 +1,7 @@
 //! All objects of a kind.
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
-use crate::kind::{Defined, Definition, Kind, Which};
+use crate::kind::{Defined, Definition, Key, Kind, Which};
 use crate::object::{self, Object};
 use postgres::error::SqlState;
 use regex::Regex;
@@ -98,7 +98,9 @@ impl<T: Kind> Collection<T> {
                 match known {
                     // The server says which are meant, and what is kept whether they are still wanted.
                     Some(_) => found.iter().filter_map(|item| self.kept(&item.key()).flatten()).collect(),
-                    None => found.into_iter().filter(|item| self.system == System::Included || !item.is_system()).collect(),
+                    None => {
+                        found.into_iter().filter(|item| self.system == System::Included || !item.is_system()).collect()
+                    }
                 }
             }
         };

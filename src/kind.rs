@@ -276,17 +276,10 @@ impl Alter {
         self.script.add(statement, vec![field.into()]);
     }
 
-<<<<<<< HEAD
-    /// A whole statement that changes, or states anew, several fields.
-    pub(crate) fn statement_about(&mut self, fields: &[&'static str], statement: Sql) {
-        self.flush();
-        self.script.add(statement, fields.iter().map(|field| Field::Borrowed(field)).collect());
-=======
-    /// A whole statement that changes several fields.
+    /// A whole statement that changes or states anew, several fields.
     pub(crate) fn statement_about(&mut self, fields: Vec<Field>, statement: Sql) {
         self.flush();
         self.script.add(statement, fields);
->>>>>>> c755d8d (Routines: functions, procedures, aggregates and window functions, found by their signatures)
     }
 
     /// A whole statement that refuses to run in a transaction.

@@ -2,7 +2,7 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, check_connection_limit};
+use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, check_connection_limit, one_of};
 use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
@@ -316,7 +316,7 @@ impl Kind for Database {
             Which::All => sql!("d.datname NOT IN ('template0', 'template1')"),
             Which::WithSystem => sql!("true"),
             Which::Key(name) => sql!("d.datname = {}", Lit(name)),
-            Which::Oid(oid) => sql!("d.oid = {}", oid),
+            Which::Oids(oids) => one_of("d.oid", oids),
         };
         let (provider, locale, rules) = match server.major() {
             17.. => ("d.datlocprovider::text", "d.datlocale", "d.daticurules"),

@@ -2,7 +2,7 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, Definition, DropBehavior, Kind, Known, Sealed, Which, comment};
+use crate::kind::{Alter, Definition, DropBehavior, Kind, Known, Sealed, Which, comment, one_of};
 use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
@@ -85,7 +85,7 @@ impl Collection<LargeObject> {
         let made = session.atomically(action, |transaction| {
             let answers = transaction.send(&[sql!("SELECT pg_catalog.lo_create(0)::text AS oid")])?;
             let oid: Option<u32> = answers.iter().flatten().next().map(|row| row.number("oid")).transpose()?;
-            let look = LargeObject::query(Which::Oid(oid.unwrap_or_default()), self.cluster().version());
+            let look = LargeObject::query(Which::Oids(&[oid.unwrap_or_default()]), self.cluster().version());
             let answers = transaction.send(&[look])?;
             answers.iter().flatten().next().map(LargeObject::read).transpose()
         })?;
@@ -362,7 +362,8 @@ impl Kind for LargeObject {
     fn query(which: Which<'_, u32>, _: &ServerVersion) -> Sql {
         let filter = match which {
             Which::All | Which::WithSystem => sql!("true"),
-            Which::Key(&oid) | Which::Oid(oid) => sql!("m.oid = {}", oid),
+            Which::Key(oid) => sql!("m.oid = {}", *oid),
+            Which::Oids(oids) => one_of("m.oid", oids),
         };
         sql!(
             "SELECT m.oid::text, pg_catalog.pg_get_userbyid(m.lomowner) AS owner, \

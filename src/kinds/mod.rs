@@ -1,20 +1,20 @@
 //! The kinds of object: one file each, and a line here.
+mod database;
 mod large_object;
 mod materialized_view;
-mod replication_slot;
-mod database;
 mod procedure;
+mod replication_slot;
 mod role;
 mod schema;
 mod sequence;
 mod table;
 mod view;
 
+pub use database::{CreateStrategy, Database, LocaleProvider, OpenSessions};
 pub use large_object::{LargeObject, LargeObjectContents};
 pub use materialized_view::{MaterializedView, MaterializedViewDefinition, Population, RefreshMode};
-pub use replication_slot::{ReplicationSlot, SlotSort, WalStatus};
-pub use database::{CreateStrategy, Database, LocaleProvider, OpenSessions};
 pub use procedure::{Body, Parallel, Procedure, ProcedureDefinition, Routine, Security, Volatility};
+pub use replication_slot::{ReplicationSlot, SlotSort, WalStatus};
 pub use role::{Role, ValidUntil};
 pub use schema::Schema;
 pub use sequence::{Cycle, OwningColumn, Sequence, SequenceType, SequenceValue};

@@ -6,7 +6,7 @@ use super::table::read_options;
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, Defined, DropBehavior, Kind, Known, Sealed, Which, definitions};
+use crate::kind::{Alter, Defined, DropBehavior, Kind, Known, Sealed, Which, definitions, one_of};
 use crate::name::Name;
 use crate::object::Object;
 use crate::parts::DataType;
@@ -511,7 +511,7 @@ fn filter(which: Which<'_, Signature>) -> Sql {
             "n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i              WHERE i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objid = p.oid AND i.deptype = 'i')"
         ),
         Which::WithSystem => sql!("true"),
-        Which::Oid(oid) => sql!("p.oid = {}", oid),
+        Which::Oids(oids) => one_of("p.oid", oids),
         Which::Key(signature) => match signature.arguments() {
             None => named(signature.name()),
             Some(types) => {

@@ -223,7 +223,8 @@ impl Object<ReplicationSlot> {
 
     fn drop_contested(&self, drop: &Script, timeout: Duration) -> Result<()> {
         let (server, action) = (self.server(), format!("drop {}", self.title()));
-        let now = self.cluster().fetch::<ReplicationSlot>(&action, Which::Key(&server.name))?;
+        let query = ReplicationSlot::query(Which::Key(&server.name), self.cluster().version());
+        let now = self.cluster().fetch::<ReplicationSlot>(&action, &query)?;
         if !now.is_some_and(|now| server.is_same(&now)) {
             return Err(self.lost_to("no such slot: it was dropped or replaced"));
         }
@@ -310,7 +311,7 @@ impl Kind for ReplicationSlot {
         let filter = match which {
             Which::All | Which::WithSystem => sql!("true"),
             Which::Key(name) => sql!("s.slot_name = {}", Lit(name)),
-            Which::Oid(_) => sql!("false"),
+            Which::Oids(_) => sql!("false"),
         };
         let since = |major, column, before| if server.at_least(major) { column } else { before };
         sql!(

@@ -222,7 +222,7 @@ impl Kind for View {
             Some((old, ViewDefinition { query, uncovered: _ })) if old.query != *query => {
                 // It resets the options that it does not say.
                 let replace = wanted.statement("CREATE OR REPLACE VIEW", &self.qualified());
-                alter.statement_about(&["query", "options"], replace);
+                alter.statement_about(vec!["query".into(), "options".into()], replace);
             }
             _ => self.alter_options(wanted, &mut alter),
         }

@@ -1,7 +1,9 @@
 //! What holds for every kind: one generic test, one line per kind.
 use crate::support::{fresh, major, unique};
 use pgsteward::{
-    Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Identity, Index, Kind, LargeObject, MaterializedView, Object, OwningColumn, Persistence, Population, ReplicaIdentity, ReplicationSlot, Role, Schema, Sequence, SequenceType, Storage, Table, ValidUntil, View, sql,
+    Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Identity, Index, Kind, LargeObject,
+    MaterializedView, Object, OwningColumn, Persistence, Population, ReplicaIdentity, ReplicationSlot, Role, Schema,
+    Sequence, SequenceType, Storage, Table, ValidUntil, View, sql,
 };
 
 /// Names that a careless program would get wrong.
@@ -254,6 +256,10 @@ fn replication_slot() {
     for slot in [physical, logical, ReplicationSlot::physical("x".repeat(63))] {
         let made = is_made(&all, slot);
         goes(&all, is_made_again(&cluster, &all, made));
+    }
+}
+
+#[test]
 fn sequence() {
     let cluster = fresh();
     let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();

@@ -1,7 +1,7 @@
 //! Databases.
 use crate::support::{connect, fresh, major, statements, unique};
 use pgsteward::{
-    Cluster, CreateStrategy, Database, Error, Ident, Kind, LocaleProvider, Object, OpenSessions, Role, Table, sql,
+    Cluster, CreateStrategy, Database, Error, Ident, LocaleProvider, Object, OpenSessions, Role, Table, sql,
 };
 
 /// A new database, closed to nobody, made by a superuser connected elsewhere.

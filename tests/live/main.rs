@@ -1,19 +1,19 @@
 //! Tests on a real server, which this binary starts by itself; a database each.
 mod conflicts;
 mod conformance;
+mod databases;
 mod large_objects;
 mod objects;
 mod ownership;
 mod plans;
 mod pooler;
-mod round_trips;
 mod reload;
 mod replication_slots;
+mod round_trips;
 mod safety;
-mod sessions;
 mod sequences;
+mod sessions;
 mod sessions_and_transactions;
 mod shell;
-mod databases;
 mod support;
 mod views;

@@ -72,6 +72,13 @@ fn loading_any_collection_is_one_query_whatever_its_size() {
     one_query_loads_all(&counted, Cluster::roles);
     one_query_loads_all(&counted, Cluster::schemas);
     one_query_loads_all(&counted, Cluster::tables);
+    one_query_loads_all(&counted, Cluster::databases);
+    one_query_loads_all(&counted, Cluster::views);
+    one_query_loads_all(&counted, Cluster::materialized_views);
+    one_query_loads_all(&counted, Cluster::sequences);
+    one_query_loads_all(&counted, Cluster::procedures);
+    one_query_loads_all(&counted, Cluster::large_objects);
+    one_query_loads_all(&counted, Cluster::replication_slots);
     let (trips, ()) = counted.trips(|cluster| cluster.tables().load_definitions().unwrap());
     assert_eq!(trips, 1, "the definitions of 300 tables");
     let (trips, columns) =

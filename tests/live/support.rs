@@ -1,6 +1,6 @@
 //! The server that the tests share, and a database for each of them.
 use pgsteward::testing::TestServer;
-use pgsteward::{Cluster, Ident, sql};
+use pgsteward::{Cluster, Ident, Script, sql};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -33,6 +33,16 @@ pub fn connect(database: &str, role: &str) -> Cluster {
 pub fn unique(start: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{start}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The major version of the server.
+pub fn major() -> u32 {
+    server().major()
+}
+
+/// The statements, for comparison.
+pub fn statements(script: &Script) -> Vec<String> {
+    script.statements().map(ToString::to_string).collect()
 }
 
 /// Waits until something holds, and gives up when it does not within half a minute.
