@@ -111,7 +111,7 @@ impl fmt::Display for Script {
         if let Some(refusal) = &self.refusal {
             writeln!(f, "-- refused: {}", refusal.to_string().replace(['\n', '\r'], " "))?;
         }
-        self.statements().try_for_each(|sql| writeln!(f, "{sql};"))
+        self.statements().try_for_each(|sql| writeln!(f, "{sql}{}", sql.end()))
     }
 }
 
@@ -134,6 +134,8 @@ mod tests {
         script.push(sql!("SELECT 2"));
         assert_eq!(script.to_string(), "SELECT 1;\nSELECT 2;\n");
         assert!(script.check().is_ok());
+        let commented = Script::from(Sql::trusted("SELECT 1 -- one"));
+        assert_eq!(commented.to_string(), "SELECT 1 -- one\n;\n");
         script.refuse(Error::unsupported("x\ny", "PostgreSQL 99"));
         assert!(script.to_string().starts_with("-- refused: x y is not supported: it needs PostgreSQL 99\nSELECT 1;"));
         assert!(matches!(script.check(), Err(Error::Unsupported { .. })));

@@ -373,7 +373,7 @@ impl State {
                     answers.push(Vec::new());
                 }
                 plain => {
-                    let text = plain.iter().map(Sql::text).collect::<Vec<_>>().join(";\n");
+                    let text: String = plain.iter().flat_map(|sql| [sql.text(), sql.end(), "\n"]).collect();
                     answers.extend(by_statement(self.call(action, |client| client.simple_query(&text))?));
                 }
             }

@@ -65,6 +65,14 @@ impl Sql {
         }
     }
 
+    /// What ends the statement: a comment in its last line would swallow a semicolon.
+    pub(crate) fn end(&self) -> &'static str {
+        match self.text.lines().next_back() {
+            Some(last) if last.contains("--") => "\n;",
+            _ => ";",
+        }
+    }
+
     /// What is sent, secrets in clear. Only the session asks for it, after [`check`](Sql::check).
     pub(crate) fn text(&self) -> &str {
         &self.text

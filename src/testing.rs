@@ -150,7 +150,9 @@ impl TestServer {
         if let Some(hba) = &options.hba {
             write(&directory.data().join("pg_hba.conf"), hba)?;
         }
-        append(&directory.data().join("postgresql.conf"), &format!("{BASE_SETTINGS}{settings}"))?;
+        // Other tests' checkpoints would recycle the log that a new standby still needs.
+        let keep = if binaries.major < 13 { "wal_keep_segments = 64" } else { "wal_keep_size = '1GB'" };
+        append(&directory.data().join("postgresql.conf"), &format!("{BASE_SETTINGS}{keep}\n{settings}"))?;
         Self::launch(binaries, directory, options.tcp)
     }
 

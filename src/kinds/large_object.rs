@@ -170,7 +170,7 @@ impl Object<LargeObject> {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Denied`]; [`Error::Invalid`] for an offset of more than 2⁶³.
     pub fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        let end = offset.checked_add(data.len() as u64).unwrap_or(u64::MAX);
+        let end = offset.saturating_add(data.len() as u64);
         position(end)?;
         if self.cluster().plan_in_progress()?.is_some() {
             let chunks = self.chunks(offset, data)?;

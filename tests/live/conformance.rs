@@ -132,7 +132,7 @@ fn goes<T: Kind>(all: &Collection<T>, object: Object<T>) {
 }
 
 #[test]
-fn role() {
+fn p033_role() {
     let cluster = fresh();
     let role = Role::new(unique("role"));
     let change = |role: &mut Object<Role>| {
@@ -154,7 +154,7 @@ fn role() {
 }
 
 #[test]
-fn schema() {
+fn p044_schema() {
     let cluster = fresh();
     let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
     let change = |schema: &mut Object<Schema>| {

@@ -1,5 +1,6 @@
 //! Connecting, losing connections, settings, transactions.
 use crate::support::{connect, fresh, server, unique, wait_until};
+use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, ConnectOptions, Error, Object, Result, Role, Schema, Table};
 use postgres::{Client, Config, NoTls};
 use std::net::TcpListener;
@@ -38,6 +39,21 @@ fn p002_knows_its_database_and_version() {
     assert_eq!(cluster.current_database(), value(&cluster, "SELECT current_database()::text"));
     assert_eq!(cluster.version().major(), server().major());
     assert!(!cluster.version().at_least(99));
+}
+
+#[test]
+fn p002_a_server_that_is_too_old_is_refused() {
+    let Some(bin) = std::env::var_os("PGSTEWARD_OLD_PG_BIN") else {
+        println!("SKIPPED: PGSTEWARD_OLD_PG_BIN names no server that is too old");
+        return;
+    };
+    let mut options = TestServerOptions::new();
+    options.bin = Some(bin.into());
+    let old = TestServer::with(options).unwrap();
+    let error = Cluster::connect(&old.dsn()).unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { needs, .. } if needs.contains("PostgreSQL 12")), "{error}");
+    let client = Client::connect(&old.dsn(), NoTls).unwrap();
+    assert!(matches!(Cluster::from_client(client), Err(Error::Unsupported { .. })));
 }
 
 #[test]
@@ -140,7 +156,7 @@ fn settings_of_a_transaction_end_with_it_and_those_of_the_session_stay() {
 }
 
 #[test]
-fn p006_p007_parameters_reach_the_server_as_given() {
+fn p007_falsy_parameters_reach_the_server_as_given() {
     let cluster = fresh();
     let row = &cluster
         .execute(
@@ -149,6 +165,11 @@ fn p006_p007_parameters_reach_the_server_as_given() {
         )
         .unwrap()[0];
     assert!((0..5).all(|column| row.get::<_, bool>(column)));
+}
+
+#[test]
+fn p006_execute_takes_parameters_and_returns_rows() {
+    let cluster = fresh();
     assert!(cluster.execute("SELECT 1 WHERE false", &[]).unwrap().is_empty());
     let names = vec!["postgres", "template1"];
     let rows =
