@@ -25,7 +25,7 @@ const WRITE: i32 = 0x20000;
 /// A large object ([Large Objects](https://www.postgresql.org/docs/current/largeobjects.html)): bytes
 /// under a number, up to 4 TB of them.
 ///
-/// The bytes are no field. They are read and written by the functions of
+/// [`key`](Object::key) is its number. The bytes are no field. They are read and written by the functions of
 /// [`Object<LargeObject>`](Object#impl-Object<LargeObject>), in chunks, so that a large object is never in memory as
 /// a whole; [`script`](Object::script) is an error for one that is not empty.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,8 @@ pub struct LargeObject {
     /// The comment.
     pub comment: Option<String>,
     oid: u32,
+    /// Whether the server has it.
+    made: bool,
     uncovered: Vec<String>,
     contents: Known<LargeObjectContents>,
 }
@@ -50,15 +52,14 @@ impl LargeObject {
     /// An empty large object of that number. To have the server choose the number:
     /// [`create_empty`](Collection::create_empty).
     pub fn new(oid: u32) -> Self {
-        let contents = Known::default();
-        // So that one made in a plan is not looked for on the server.
-        contents.set(Arc::default());
-        Self { owner: String::new(), comment: None, oid, uncovered: Vec::new(), contents }
-    }
-
-    /// The number that it is known by.
-    pub fn oid(&self) -> u32 {
-        self.oid
+        Self {
+            owner: String::new(),
+            comment: None,
+            oid,
+            made: false,
+            uncovered: Vec::new(),
+            contents: Known::default(),
+        }
     }
 }
 
@@ -381,6 +382,7 @@ impl Kind for LargeObject {
             owner: row.text("owner")?,
             comment: row.optional("comment")?,
             oid: row.number("oid")?,
+            made: true,
             uncovered: row.list("uncovered")?,
             contents: Known::default(),
         })
@@ -391,7 +393,7 @@ impl Kind for LargeObject {
     }
 
     fn oid(&self) -> u32 {
-        self.oid
+        if self.made { self.oid } else { 0 }
     }
 
     fn uncovered(&self) -> Vec<String> {
@@ -411,7 +413,7 @@ impl Kind for LargeObject {
     }
 
     fn to_create(&self, _: &ServerVersion) -> Script {
-        let Self { owner, comment: text, oid, uncovered: _, contents: _ } = self;
+        let Self { owner, comment: text, oid, made: _, uncovered: _, contents: _ } = self;
         let mut script = Script::from(sql!("SELECT pg_catalog.lo_create({})", *oid));
         if !owner.is_empty() {
             script.push(sql!("ALTER LARGE OBJECT {} OWNER TO {}", *oid, Ident(owner)));
@@ -427,7 +429,7 @@ impl Kind for LargeObject {
     }
 
     fn to_alter(&self, wanted: &Self, _: &ServerVersion) -> Script {
-        let Self { owner, comment, oid: _, uncovered: _, contents: _ } = wanted;
+        let Self { owner, comment, oid: _, made: _, uncovered: _, contents: _ } = wanted;
         let mut alter = Alter::new("ALTER LARGE OBJECT", self.oid, "");
         alter.owner(&self.owner, owner);
         alter.comment("COMMENT ON LARGE OBJECT", &self.comment, comment);

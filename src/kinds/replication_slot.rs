@@ -213,6 +213,7 @@ impl Object<ReplicationSlot> {
             let (mut script, step) = (Script::new(), server.clone());
             script.add_alone(end_session(&server.name), Vec::new());
             script.append(drop);
+            self.cluster().replication_slots().len()?;
             plan.record(script, move |cluster| Object::new(cluster, step).drop_after_disconnect(timeout));
         } else {
             self.drop_contested(&drop, timeout)?;

@@ -186,6 +186,7 @@ impl Object<Role> {
             // Alone: each must be seen by others before the next.
             steps.for_each(|sql| script.add_alone(sql, Vec::new()));
             let step = server.clone();
+            cluster.roles().len()?;
             plan.record(script, move |cluster| Object::new(cluster, step).drop_after_terminating());
             cluster.saw(Some(&server.name), None::<&Arc<Role>>);
             return Ok(());

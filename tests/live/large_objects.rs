@@ -18,7 +18,7 @@ fn all(object: &Object<LargeObject>) -> Vec<u8> {
 fn p042_bytes_are_written_and_read_at_any_offset() {
     let cluster = fresh();
     let mut object = cluster.large_objects().create_empty().unwrap();
-    assert!(object.oid() > 0 && object.size().unwrap() == 0);
+    assert!(object.key() > 0 && object.size().unwrap() == 0);
     assert_eq!(object.owner, "postgres");
     object.write_at(0, b"a\0b\\'\xff\xfe").unwrap();
     object.write_at(5000, b"far").unwrap();
@@ -38,7 +38,7 @@ fn p042_bytes_are_written_and_read_at_any_offset() {
     assert_eq!(object.read_at(600_777, 600_000).unwrap(), many[600_000..1_200_000]);
     assert!(matches!(object.read_at(u64::MAX, 1), Err(Error::Invalid { .. })));
     assert!(matches!(object.write_at(u64::MAX, b"x"), Err(Error::Invalid { .. })));
-    let (oid, gone) = (object.oid(), object.clone());
+    let (oid, gone) = (object.key(), object.clone());
     assert!(cluster.large_objects().contains(oid).unwrap());
     object.drop().unwrap();
     assert!(!cluster.large_objects().contains(oid).unwrap());
@@ -54,7 +54,7 @@ fn p042_files_come_in_and_go_out() {
     let object = cluster.large_objects().create_from(&many[..]).unwrap();
     assert_eq!(object.export(io::sink()).unwrap(), 1_200_003);
     assert_eq!(all(&object), many);
-    let mut object = cluster.large_objects().get(object.oid()).unwrap();
+    let mut object = cluster.large_objects().get(object.key()).unwrap();
     assert_eq!(object.import(&b"short"[..]).unwrap(), 5);
     assert_eq!(all(&object), b"short");
 }
@@ -74,7 +74,7 @@ fn an_import_is_all_or_nothing() {
     assert!(matches!(&error, Error::Io { .. }) && error.to_string().contains("broken"), "{error}");
     assert_eq!(all(&object), b"before");
     assert!(cluster.large_objects().create_from(Broken(600_000)).is_err());
-    assert_eq!(cluster.large_objects().names().unwrap(), [object.oid()]);
+    assert_eq!(cluster.large_objects().names().unwrap(), [object.key()]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn an_export_shows_one_moment() {
     let many = bytes(1_200_000);
     let object = cluster.large_objects().create_from(&many[..]).unwrap();
     let other = connect(cluster.current_database(), "postgres");
-    let mut theirs = other.large_objects().get(object.oid()).unwrap();
+    let mut theirs = other.large_objects().get(object.key()).unwrap();
     let mut writer = Meddling(&mut theirs, Vec::new());
     object.export(&mut writer).unwrap();
     assert!(writer.1 == many);
@@ -109,11 +109,11 @@ fn a_script_of_one_with_contents_says_that_it_would_leave_them_out() {
     object.write_at(0, b"x").unwrap();
     assert_eq!(object.comment.as_deref(), Some("kept"));
     assert!(object.script().unwrap_err().to_string().contains("contents"));
-    assert!(cluster.large_objects().get(object.oid()).unwrap().script().is_err());
+    assert!(cluster.large_objects().get(object.key()).unwrap().script().is_err());
     object.truncate(0).unwrap();
     object.script().unwrap();
     let role = cluster.roles().create(Role::new(unique("reader"))).unwrap();
-    let grant = sql!("GRANT SELECT ON LARGE OBJECT {} TO {}", object.oid(), pgsteward::Ident(&role.name));
+    let grant = sql!("GRANT SELECT ON LARGE OBJECT {} TO {}", object.key(), pgsteward::Ident(&role.name));
     cluster.execute(&grant.to_string(), &[]).unwrap();
     object.refresh().unwrap();
     assert!(object.script().unwrap_err().to_string().contains("privileges"));
@@ -136,7 +136,7 @@ fn a_plan_collects_the_bytes_and_does_not_print_them_all() {
     let plan = cluster
         .plan(|c| {
             let mut object = c.large_objects().create_empty()?;
-            oid = object.oid();
+            oid = object.key();
             object.script()?;
             object.write_at(0, b"\0a")?;
             object.import(&many[..])?;
@@ -175,7 +175,7 @@ fn a_role_without_rights_is_told_so() {
     role.login = true;
     let role = cluster.roles().create(role).unwrap();
     let other = connect(cluster.current_database(), &role.name);
-    let mut theirs = other.large_objects().get(object.oid()).unwrap();
+    let mut theirs = other.large_objects().get(object.key()).unwrap();
     for error in [theirs.size().unwrap_err(), theirs.read_at(0, 1).unwrap_err(), theirs.import(&b"x"[..]).unwrap_err()]
     {
         assert!(matches!(error, Error::Denied { .. }), "{error}");
@@ -236,7 +236,7 @@ fn reads_work_on_a_standby() {
     let object = cluster.large_objects().create_from(&b"streamed"[..]).unwrap();
     let standby = server().standby().unwrap();
     let there = Cluster::connect(&standby.dsn_for(cluster.current_database(), "postgres")).unwrap();
-    let mut there = there.large_objects().get(object.oid()).unwrap();
+    let mut there = there.large_objects().get(object.key()).unwrap();
     assert_eq!(all(&there), b"streamed");
     assert_eq!(&there.read_at(2, 3).unwrap()[..], b"rea");
     assert_eq!(there.size().unwrap(), 8);
