@@ -215,7 +215,7 @@ impl OsCommand {
             () if detail.ends_with("96") && self.timeout.is_some() => {
                 Error::unsupported("a timeout of a command", "the program `timeout` (coreutils) on the server")
             }
-            () => self.failed(format!("could not be run ({detail})"), None, b""),
+            () => self.failed(format!("was not run to its end ({detail})"), None, b""),
         }
     }
 

@@ -102,8 +102,28 @@ fn a_slot_that_nobody_lets_go_of_is_reported_within_the_time() {
     let cluster = fresh();
     let mut slot = ReplicationSlot::physical(unique("slot"));
     slot.temporary = true;
-    // Used by this very session, which is never ended: the drop succeeds, as the server allows.
-    let slot = cluster.replication_slots().create(slot).unwrap();
+    let other = connect(cluster.current_database(), "postgres");
+    let slot = other.replication_slots().create(slot).unwrap();
+    let pid = slot.active_pid().unwrap();
+    let signal = |signal: &str| {
+        let sent = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    let theirs = cluster.replication_slots().get(&*slot.name).unwrap();
+    signal("-STOP");
+    let dropped = theirs.drop_after_disconnect(Duration::from_millis(300));
+    signal("-CONT");
+    let error = dropped.unwrap_err();
+    assert!(error.is_conflict() && error.to_string().contains(&pid.to_string()), "{error}");
+}
+
+#[test]
+fn a_slot_of_this_session_is_dropped_and_the_session_stays() {
+    let cluster = fresh();
+    let mut slot = ReplicationSlot::physical(unique("slot"));
+    slot.temporary = true;
+    let mut slot = cluster.replication_slots().create(slot).unwrap();
+    slot.disconnect().unwrap();
     slot.drop_after_disconnect(Duration::ZERO).unwrap();
 }
 

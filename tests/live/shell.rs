@@ -85,6 +85,16 @@ fn a_timeout_holds_whatever_the_command_does_about_it() {
 }
 
 #[test]
+fn a_timeout_of_the_session_ends_a_command_too() {
+    let cluster = fresh();
+    cluster.execute("SET statement_timeout = '500ms'", &[]).unwrap();
+    let started = Instant::now();
+    let error = cluster.run_os_command(OsCommand::new("sleep 30")).unwrap_err();
+    assert!(matches!(error, Error::OsCommand { exit_code: None, .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
 fn a_job_in_the_background_is_not_waited_for() {
     let cluster = fresh();
     let started = Instant::now();
