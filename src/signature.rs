@@ -123,7 +123,7 @@ impl From<&Signature> for Signature {
 }
 
 /// The characters that are not part of a quoted identifier, and where they are.
-fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char)> {
+pub(crate) fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char)> {
     let mut inside = false;
     text.char_indices().filter(move |(_, c)| {
         let quote = *c == '"';

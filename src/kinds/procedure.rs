@@ -1,6 +1,9 @@
 //! Routines: functions, procedures, aggregates and window functions.
+mod attributes;
 mod definition;
 
+use self::attributes::set;
+pub use self::attributes::{Parallel, Routine, Security, Volatility};
 pub use self::definition::{Body, ProcedureDefinition};
 use super::table::read_options;
 use crate::cluster::Cluster;
@@ -12,7 +15,7 @@ use crate::object::Object;
 use crate::parts::DataType;
 use crate::row::Row;
 use crate::script::{Field, Script};
-use crate::signature::Signature;
+use crate::signature::{Signature, outside_quotes};
 use crate::sql::{Ident, Lit, Sql};
 use crate::version::ServerVersion;
 use std::collections::BTreeMap;
@@ -67,63 +70,6 @@ pub struct Procedure {
     uncovered: Vec<String>,
     definition: Known<ProcedureDefinition>,
 }
-
-/// What sort of routine it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routine {
-    /// One that is called in an expression.
-    Function,
-    /// One that is called by `CALL`.
-    Procedure,
-    /// One that makes one value of many rows.
-    Aggregate,
-    /// One that looks at the rows around, `OVER` a window.
-    Window,
-}
-
-/// What a call may do, and whether equal calls give equal results
-/// ([Function Volatility Categories](https://www.postgresql.org/docs/current/xfunc-volatility.html)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Volatility {
-    /// It changes nothing, and gives the same for ever.
-    Immutable,
-    /// It changes nothing, and gives the same within a statement.
-    Stable,
-    /// It may do anything.
-    Volatile,
-}
-
-/// Whose rights a routine has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// Those of the role that calls it.
-    Invoker,
-    /// Those of its owner.
-    Definer,
-}
-
-/// Whether a function may run in a parallel query
-/// ([Parallel Safety](https://www.postgresql.org/docs/current/parallel-safety.html)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parallel {
-    /// A query with it is not parallel.
-    Unsafe,
-    /// In the leader only.
-    Restricted,
-    /// Anywhere.
-    Safe,
-}
-
-/// The settings whose values are lists of names; each stands by itself in SQL
-/// (`GUC_LIST_QUOTE` in the server's sources, `variable_is_guc_list_quote` in pg_dump's).
-const LISTS: [&str; 6] = [
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-];
 
 impl Procedure {
     /// A function as `CREATE FUNCTION` makes it by default. The language is named as in the
@@ -339,135 +285,6 @@ fn needs(definition: &ProcedureDefinition, alter: &mut Alter, server: &ServerVer
     }
 }
 
-/// `SET name TO value`
-fn set(name: &str, value: &str) -> Sql {
-    let elements = match LISTS.contains(&name.to_lowercase().as_str()) {
-        true => elements(value),
-        false => Some(vec![value.to_owned()]),
-    };
-    let Some(elements) = elements else {
-        let mut refused = sql!("");
-        refused.refuse(format!("value {value:?} of setting {name}"), "it is no list of names with commas between");
-        return refused;
-    };
-    let values = Sql::join(elements.iter().map(|element| sql!("{}", Lit(element))), ", ");
-    sql!("SET {} TO {}", Ident(name), values)
-}
-
-/// The elements of a list of names, with quotes around some, as the server keeps it in one text.
-/// An empty list is one empty name, as in `SET search_path TO ''`.
-fn elements(list: &str) -> Option<Vec<String>> {
-    let mut elements = Vec::new();
-    let mut chars = list.trim().chars().peekable();
-    loop {
-        while chars.next_if(char::is_ascii_whitespace).is_some() {}
-        let mut element = String::new();
-        if chars.next_if_eq(&'"').is_some() {
-            loop {
-                match chars.next()? {
-                    '"' if chars.next_if_eq(&'"').is_none() => break,
-                    other => element.push(other),
-                }
-            }
-        } else {
-            while let Some(c) = chars.next_if(|c| !matches!(c, ',' | '"') && !c.is_ascii_whitespace()) {
-                element.push(c);
-            }
-            if element.is_empty() && !list.trim().is_empty() {
-                return None;
-            }
-        }
-        elements.push(element);
-        while chars.next_if(char::is_ascii_whitespace).is_some() {}
-        match chars.next() {
-            None => return Some(elements),
-            Some(',') => {}
-            Some(_) => return None,
-        }
-    }
-}
-
-impl Routine {
-    fn read(code: &str) -> Self {
-        match code {
-            "p" => Self::Procedure,
-            "a" => Self::Aggregate,
-            "w" => Self::Window,
-            _ => Self::Function,
-        }
-    }
-
-    /// What SQL calls it.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Function | Self::Window => "FUNCTION",
-            Self::Procedure => "PROCEDURE",
-            Self::Aggregate => "AGGREGATE",
-        }
-    }
-
-    fn alter(self) -> &'static str {
-        match self {
-            Self::Function | Self::Window => "ALTER FUNCTION",
-            Self::Procedure => "ALTER PROCEDURE",
-            Self::Aggregate => "ALTER AGGREGATE",
-        }
-    }
-
-    fn comment(self) -> &'static str {
-        match self {
-            Self::Function | Self::Window => "COMMENT ON FUNCTION",
-            Self::Procedure => "COMMENT ON PROCEDURE",
-            Self::Aggregate => "COMMENT ON AGGREGATE",
-        }
-    }
-}
-
-impl Volatility {
-    fn read(code: &str) -> Self {
-        match code {
-            "i" => Self::Immutable,
-            "s" => Self::Stable,
-            _ => Self::Volatile,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Immutable => "IMMUTABLE",
-            Self::Stable => "STABLE",
-            Self::Volatile => "VOLATILE",
-        }
-    }
-}
-
-impl Security {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Invoker => "INVOKER",
-            Self::Definer => "DEFINER",
-        }
-    }
-}
-
-impl Parallel {
-    fn read(code: &str) -> Self {
-        match code {
-            "s" => Self::Safe,
-            "r" => Self::Restricted,
-            _ => Self::Unsafe,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Unsafe => "UNSAFE",
-            Self::Restricted => "RESTRICTED",
-            Self::Safe => "SAFE",
-        }
-    }
-}
-
 impl Cluster {
     /// The routines of the current database: functions, procedures, aggregates and window functions.
     ///
@@ -508,37 +325,33 @@ fn filter(which: Which<'_, Signature>) -> Sql {
     let named = |name: &Name| sql!("n.nspname = {} AND p.proname = {}", Lit(&name.schema), Lit(&name.name));
     match which {
         Which::All => sql!(
-            "n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i              WHERE i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objid = p.oid AND i.deptype = 'i')"
+            "n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i \
+             WHERE i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objid = p.oid AND i.deptype = 'i')"
         ),
         Which::WithSystem => sql!("true"),
         Which::Oids(oids) => one_of("p.oid", oids),
         Which::Key(signature) => match signature.arguments() {
             None => named(signature.name()),
             Some(types) => {
-                // A type that there is not is no number, and matches nothing.
-                let number = |data_type: &DataType| {
-                    let text = data_type.to_string();
-                    let in_public = format!("public.{text}");
-                    sql!(
-                        "COALESCE(pg_catalog.to_regtype({}), pg_catalog.to_regtype({}))::pg_catalog.oid::text",
-                        Lit(&text),
-                        Lit(if text.contains([' ', '.']) { &text } else { &in_public })
-                    )
-                };
-                let numbers = Sql::join(
-                    [sql!("''")]
-                        .into_iter()
-                        .chain(types.iter().map(|data_type| sql!("COALESCE({}, '-')", number(data_type)))),
-                    ", ",
-                );
+                let types = [sql!("''")].into_iter().chain(types.iter().map(type_number));
                 sql!(
-                    "{} AND pg_catalog.btrim(pg_catalog.concat_ws(' ', {})) = p.proargtypes::text",
+                    "{} AND p.proargtypes::text = pg_catalog.btrim(pg_catalog.concat_ws(' ', {}))",
                     named(signature.name()),
-                    numbers
+                    Sql::join(types, ", ")
                 )
             }
         },
     }
+}
+
+/// The OID of a type as a text, whatever its name; `-`, which no routine takes, if there is none.
+fn type_number(data_type: &DataType) -> Sql {
+    let text = data_type.to_string();
+    let mut names = vec![sql!("pg_catalog.to_regtype({})::pg_catalog.oid::text", Lit(&text))];
+    if !outside_quotes(&text).any(|(_, c)| matches!(c, '.' | ' ')) {
+        names.push(sql!("pg_catalog.to_regtype({})::pg_catalog.oid::text", Lit(&format!("public.{text}"))));
+    }
+    sql!("COALESCE({}, '-')", Sql::join(names, ", "))
 }
 
 impl Kind for Procedure {
@@ -564,7 +377,8 @@ impl Kind for Procedure {
              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
              LEFT JOIN pg_catalog.pg_proc s ON s.oid = p.prosupport \
              LEFT JOIN pg_catalog.pg_namespace sn ON sn.oid = s.pronamespace \
-             LEFT JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.objsubid = 0              AND d.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass WHERE {}",
+             LEFT JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.objsubid = 0 \
+             AND d.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass WHERE {}",
             filter(which)
         )
     }
@@ -786,21 +600,5 @@ mod tests {
         let mut standard = Procedure::function("f()", sql!("integer"), "sql", "");
         standard.definition_mut().body = Body::Standard(sql!("RETURN 1"));
         assert!(refused(&standard) && standard.to_create(&version("14.1")).check().is_ok());
-    }
-
-    #[test]
-    fn lists_are_taken_apart_as_the_server_does() {
-        for (text, parts) in [
-            ("", vec![""]),
-            ("\"\"", vec![""]),
-            ("a", vec!["a"]),
-            ("\"$user\", public", vec!["$user", "public"]),
-            ("a ,\"b\"\"c, d\"", vec!["a", "b\"c, d"]),
-        ] {
-            assert_eq!(elements(text).unwrap(), parts, "{text}");
-        }
-        for broken in ["a b", "a,", ",a", "\"a", "\"a\"b"] {
-            assert_eq!(elements(broken), None, "{broken}");
-        }
     }
 }

@@ -1,9 +1,7 @@
 //! What holds for every kind: one generic test, one line per kind.
 use crate::support::{fresh, major, unique};
 use pgsteward::{
-    Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Identity, Index, Kind, LargeObject,
-    MaterializedView, Object, OwningColumn, Persistence, Population, ReplicaIdentity, ReplicationSlot, Role, Schema,
-    Sequence, SequenceType, Storage, Table, ValidUntil, View, sql,
+    Body, Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Identity, Index, Kind, LargeObject, MaterializedView, Object, OwningColumn, Parallel, Persistence, Population, Procedure, ReplicaIdentity, ReplicationSlot, Role, Schema, Security, Sequence, SequenceType, Storage, Table, ValidUntil, View, Volatility, sql,
 };
 
 /// Names that a careless program would get wrong.
@@ -181,6 +179,29 @@ fn database() {
     conforms(&cluster, &cluster.databases(), database, change, |database, name| {
         database.name = format!("{name}!").chars().take(63).collect()
     });
+}
+
+#[test]
+fn procedure() {
+    let cluster = fresh();
+    let owner = cluster.roles().create(Role::new(unique("owner"))).unwrap();
+    cluster.schemas().create(Schema::new("we.ird")).unwrap();
+    let routine = Procedure::function("f(integer[], text)", sql!("SETOF integer"), "sql", "SELECT 1");
+    let change = |routine: &mut Object<Procedure>| {
+        routine.schema = "we.ird".into();
+        routine.name = "fun\"ction".into();
+        routine.owner = owner.name.clone();
+        routine.volatility = Volatility::Stable;
+        (routine.strict, routine.leakproof) = (true, true);
+        (routine.security, routine.parallel) = (Security::Definer, Parallel::Safe);
+        (routine.cost, routine.rows) = (0.5, 3.0);
+        routine.support = Some(("pg_catalog", "array_unnest_support").into());
+        routine.settings.insert("search_path".into(), "\"we.ird\", pg_temp".into());
+        routine.settings.insert("work_mem".into(), "1MB".into());
+        routine.comment = Some("it's".into());
+        routine.definition_mut().unwrap().body = Body::Text("SELECT '$body$'::text; SELECT 2".into());
+    };
+    conforms(&cluster, &cluster.procedures(), routine, change, |routine, name| routine.name = name.into());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod objects;
 mod ownership;
 mod plans;
 mod pooler;
+mod procedures;
 mod reload;
 mod replication_slots;
 mod round_trips;

@@ -132,7 +132,7 @@ impl Definition for ProcedureDefinition {
             "SELECT p.oid AS object, pg_catalog.pg_get_function_arguments(p.oid) AS arguments, \
              CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_function_result(p.oid) END AS returns, \
              CASE WHEN p.prokind <> 'a' THEN l.lanname END AS language, p.prosrc AS source, \
-             pg_catalog.convert_from(p.probin, pg_catalog.getdatabaseencoding()) AS library, {} AS standard, \
+             p.probin AS library, {} AS standard, \
              ARRAY(SELECT pg_catalog.format_type(t.type, NULL) FROM pg_catalog.unnest(p.protrftypes) \
              WITH ORDINALITY t(type, position) ORDER BY t.position)::text AS transforms, \
              CASE WHEN p.prokind = 'a' THEN {} END AS aggregate \
