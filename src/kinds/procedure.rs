@@ -1,22 +1,24 @@
 //! Routines: functions, procedures, aggregates and window functions.
 mod attributes;
 mod definition;
+mod filter;
 
 use self::attributes::set;
 pub use self::attributes::{Parallel, Routine, Security, Volatility};
 pub use self::definition::{Body, ProcedureDefinition};
+use self::filter::filter;
 use super::table::read_options;
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{Alter, Defined, DropBehavior, Kind, Known, Sealed, Which, definitions, one_of};
+use crate::kind::{Alter, Defined, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema};
 use crate::name::Name;
 use crate::object::Object;
 use crate::parts::DataType;
 use crate::row::Row;
 use crate::script::{Field, Script};
-use crate::signature::{Signature, outside_quotes};
-use crate::sql::{Ident, Lit, Sql};
+use crate::signature::Signature;
+use crate::sql::{Ident, Sql};
 use crate::version::ServerVersion;
 use std::collections::BTreeMap;
 
@@ -104,7 +106,7 @@ impl Procedure {
     }
 
     /// A procedure as `CREATE PROCEDURE` makes it by default.
-    pub fn procedure(signature: impl Into<Signature>, language: impl Into<String>, body: impl Into<String>) -> Self {
+    pub fn new(signature: impl Into<Signature>, language: impl Into<String>, body: impl Into<String>) -> Self {
         let (language, body) = (language.into(), Body::Text(body.into()));
         let definition = ProcedureDefinition { language, body, ..ProcedureDefinition::default() };
         Self::made_of(signature.into(), Routine::Procedure, definition)
@@ -274,6 +276,9 @@ impl Procedure {
     }
 }
 
+/// What is said of a routine that comes with its type, and goes with it.
+const OF_A_TYPE: &str = "type";
+
 /// What `CREATE OR REPLACE` sets anew, whether it is given or not.
 const REPLACED: [&str; 10] =
     ["definition", "volatility", "strict", "leakproof", "security", "parallel", "cost", "rows", "support", "settings"];
@@ -319,40 +324,6 @@ impl Object<Procedure> {
 
 impl Sealed for Procedure {}
 impl Defined for Procedure {}
-
-/// Narrows a query over `pg_proc p` and `pg_namespace n` to what was asked for.
-fn filter(which: Which<'_, Signature>) -> Sql {
-    let named = |name: &Name| sql!("n.nspname = {} AND p.proname = {}", Lit(&name.schema), Lit(&name.name));
-    match which {
-        Which::All => sql!(
-            "n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i \
-             WHERE i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND i.objid = p.oid AND i.deptype = 'i')"
-        ),
-        Which::WithSystem => sql!("true"),
-        Which::Oids(oids) => one_of("p.oid", oids),
-        Which::Key(signature) => match signature.arguments() {
-            None => named(signature.name()),
-            Some(types) => {
-                let types = [sql!("''")].into_iter().chain(types.iter().map(type_number));
-                sql!(
-                    "{} AND p.proargtypes::text = pg_catalog.btrim(pg_catalog.concat_ws(' ', {}))",
-                    named(signature.name()),
-                    Sql::join(types, ", ")
-                )
-            }
-        },
-    }
-}
-
-/// The OID of a type as a text, whatever its name; `-`, which no routine takes, if there is none.
-fn type_number(data_type: &DataType) -> Sql {
-    let text = data_type.to_string();
-    let mut names = vec![sql!("pg_catalog.to_regtype({})::pg_catalog.oid::text", Lit(&text))];
-    if !outside_quotes(&text).any(|(_, c)| matches!(c, '.' | ' ')) {
-        names.push(sql!("pg_catalog.to_regtype({})::pg_catalog.oid::text", Lit(&format!("public.{text}"))));
-    }
-    sql!("COALESCE({}, '-')", Sql::join(names, ", "))
-}
 
 impl Kind for Procedure {
     type Key = Signature;
@@ -414,6 +385,10 @@ impl Kind for Procedure {
 
     fn oid(&self) -> u32 {
         self.oid
+    }
+
+    fn is_system(&self) -> bool {
+        is_system_schema(&self.schema) || self.uncovered.iter().any(|what| what == OF_A_TYPE)
     }
 
     fn uncovered(&self) -> Vec<String> {
@@ -532,7 +507,7 @@ mod tests {
              ALTER FUNCTION \"app\".\"f\"(integer, \"My.Type\"[]) OWNER TO \"o\";\n\
              COMMENT ON FUNCTION \"app\".\"f\"(integer, \"My.Type\"[]) IS 'it''s';\n"
         );
-        let p = Procedure::procedure("app.p()", "plpgsql", "BEGIN END");
+        let p = Procedure::new("app.p()", "plpgsql", "BEGIN END");
         assert_eq!(create(&p), "CREATE PROCEDURE \"app\".\"p\"() LANGUAGE \"plpgsql\" AS $body$BEGIN END$body$;\n");
         let mut a = Procedure::aggregate("app.a(*)", sql!("SFUNC = int8inc, STYPE = bigint"));
         a.parallel = Parallel::Safe;
@@ -587,16 +562,16 @@ mod tests {
     #[test]
     fn what_a_routine_cannot_have_is_refused() {
         let refused = |routine: &Procedure| routine.to_create(&version("13.0")).check().is_err();
-        let procedure = Procedure::procedure("p()", "sql", "");
+        let procedure = Procedure::new("p()", "sql", "");
         assert!(!refused(&procedure) && refused(&Procedure { strict: true, ..procedure.clone() }));
         assert!(!refused(&Procedure { security: Security::Definer, ..procedure.clone() }));
         let aggregate = Procedure::aggregate("a(int)", sql!("SFUNC = x, STYPE = y"));
         assert!(refused(&Procedure { cost: 3.0, ..aggregate.clone() }));
         let parallel = Procedure { parallel: Parallel::Safe, ..aggregate.clone() };
         assert!(!refused(&parallel) && aggregate.to_alter(&parallel, &version("15.3")).check().is_err());
-        assert!(refused(&Procedure::procedure("p", "sql", "")));
-        assert!(refused(&Procedure::procedure("p(int); DROP TABLE t", "sql", "")));
-        assert!(refused(&Procedure::procedure("p(a b)", "sql", "")));
+        assert!(refused(&Procedure::new("p", "sql", "")));
+        assert!(refused(&Procedure::new("p(int); DROP TABLE t", "sql", "")));
+        assert!(refused(&Procedure::new("p(a b)", "sql", "")));
         let mut standard = Procedure::function("f()", sql!("integer"), "sql", "");
         standard.definition_mut().body = Body::Standard(sql!("RETURN 1"));
         assert!(refused(&standard) && standard.to_create(&version("14.1")).check().is_ok());

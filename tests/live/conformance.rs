@@ -1,7 +1,9 @@
 //! What holds for every kind: one generic test, one line per kind.
 use crate::support::{fresh, major, unique};
 use pgsteward::{
-    Body, Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Identity, Index, Kind, LargeObject, MaterializedView, Object, OwningColumn, Parallel, Persistence, Population, Procedure, ReplicaIdentity, ReplicationSlot, Role, Schema, Security, Sequence, SequenceType, Storage, Table, ValidUntil, View, Volatility, sql,
+    Body, Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Identity, Index, Kind,
+    LargeObject, MaterializedView, Object, OwningColumn, Parallel, Persistence, Population, Procedure, ReplicaIdentity,
+    ReplicationSlot, Role, Schema, Security, Sequence, SequenceType, Storage, Table, ValidUntil, View, Volatility, sql,
 };
 
 /// Names that a careless program would get wrong.
