@@ -35,7 +35,16 @@ macro_rules! owned {
         }
     )* };
 }
-owned!(crate::LargeObject, crate::MaterializedView, crate::Schema, crate::Sequence, crate::Table, crate::View);
+owned!(
+    crate::Database,
+    crate::LargeObject,
+    crate::MaterializedView,
+    crate::Procedure,
+    crate::Schema,
+    crate::Sequence,
+    crate::Table,
+    crate::View
+);
 
 /// Where [`Cluster::reassign_owned`] looks for objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
