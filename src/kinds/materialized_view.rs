@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kind::{
     Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
 };
-use crate::kinds::table::{UNCOVERED, alter_options, option_list, read_options, relation_filter};
+use crate::kinds::relation::{self, Place, UNCOVERED, alter_options, option_list, read_options, relation_filter};
 use crate::kinds::view::{COLUMNS_UNCOVERED, QUERY};
 use crate::name::Name;
 use crate::object::Object;
@@ -112,27 +112,18 @@ impl MaterializedView {
         Name::new(&self.schema, &self.name)
     }
 
+    fn place(&self) -> Place<'_> {
+        Place { access_method: &self.access_method, tablespace: &self.tablespace }
+    }
+
     /// The settings that stand in one `ALTER MATERIALIZED VIEW`, where they differ.
     fn alter_settings(&self, wanted: &Self, alter: &mut Alter, server: &ServerVersion) {
-        let Self { owner, tablespace, access_method, options, .. } = wanted;
+        let Self { owner, options, .. } = wanted;
         if *owner != self.owner {
             alter.clause("owner", sql!("OWNER TO {}", Ident(owner)));
         }
         alter_options(&self.options, options, alter);
-        if *access_method != self.access_method {
-            alter.needs(15, "another access method for a materialized view", server);
-            match access_method {
-                Some(method) => alter.clause("access_method", sql!("SET ACCESS METHOD {}", Ident(method))),
-                None => {
-                    alter.needs(17, "the default access method for a materialized view", server);
-                    alter.clause("access_method", sql!("SET ACCESS METHOD DEFAULT"));
-                }
-            }
-        }
-        if *tablespace != self.tablespace {
-            let tablespace = tablespace.as_deref().unwrap_or("pg_default");
-            alter.clause("tablespace", sql!("SET TABLESPACE {}", Ident(tablespace)));
-        }
+        self.place().alter(&wanted.place(), alter, server);
     }
 
     /// Drops it and makes it anew.
@@ -191,20 +182,14 @@ impl Kind for MaterializedView {
 
     fn query(which: Which<'_, Name>, _: &ServerVersion) -> Sql {
         sql!(
-            "SELECT c.oid::text, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, \
-             t.spcname AS tablespace, CASE WHEN a.amname <> pg_catalog.current_setting('default_table_access_method') \
-             THEN a.amname END AS access_method, \
-             (COALESCE(c.reloptions, ARRAY[]::text[]) || ARRAY(SELECT 'toast.' || o FROM pg_catalog.unnest(toast.reloptions) o))::text \
-             AS options, c.relispopulated::text, d.description AS comment, \
+            "SELECT {}, {}, c.relispopulated::text, \
              pg_catalog.array_remove(ARRAY[CASE WHEN c.relacl IS NOT NULL THEN 'privileges' END, \
              CASE WHEN c.relreplident <> 'd' THEN 'replica identity' END], NULL)::text AS uncovered \
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             LEFT JOIN pg_catalog.pg_class toast ON toast.oid = c.reltoastrelid \
-             LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace \
-             LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam \
-             LEFT JOIN pg_catalog.pg_description d ON d.objoid = c.oid AND d.objsubid = 0 \
-             AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-             WHERE c.relkind = 'm' AND {}",
+             FROM {} {} WHERE c.relkind = 'm' AND {}",
+            relation::COLUMNS,
+            relation::COLUMNS_OF_PLACES,
+            relation::FROM,
+            relation::FROM_PLACES,
             relation_filter(which)
         )
     }

@@ -3,15 +3,19 @@ use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, is_system_schema};
-use crate::kinds::table::{Persistence, relation_filter};
+use crate::kinds::relation::{self, Persistence, relation_filter};
 use crate::name::Name;
 use crate::object::Object;
-use crate::plan;
 use crate::row::Row;
 use crate::script::Script;
-use crate::sql::{Ident, Lit, Sql};
+use crate::sql::{Ident, Sql};
 use crate::version::ServerVersion;
 use std::ops::RangeInclusive;
+
+mod values;
+
+pub use values::SequenceValue;
+use values::setval;
 
 /// A sequence ([CREATE SEQUENCE](https://www.postgresql.org/docs/current/sql-createsequence.html)).
 ///
@@ -95,16 +99,6 @@ pub struct OwningColumn {
     pub table: Name,
     /// The column.
     pub column: String,
-}
-
-/// Where a sequence is to stand: the last argument of
-/// [`setval`](https://www.postgresql.org/docs/current/functions-sequence.html).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SequenceValue {
-    /// The value was used (`is_called` true): the next one is an increment further.
-    Used(i64),
-    /// The value is the next one (`is_called` false).
-    Next(i64),
 }
 
 impl SequenceType {
@@ -310,7 +304,7 @@ impl Sequence {
         between.clauses_unlike(self).into_iter().for_each(|(field, clause)| alter.clause(field, clause));
         let move_unused = sql!(
             "SELECT {} FROM {} WHERE NOT is_called AND last_value NOT BETWEEN {} AND {}",
-            set_value(alter.name(), SequenceValue::Next(wanted.first_value())),
+            setval(alter.name(), SequenceValue::Next(wanted.first_value())),
             alter.name(),
             *new.start(),
             *new.end()
@@ -318,19 +312,6 @@ impl Sequence {
         alter.statement("start", move_unused);
         wanted.clauses_unlike(&between).into_iter().for_each(|(field, clause)| alter.clause(field, clause));
     }
-}
-
-/// The name as a value: `'"app"."orders_id_seq"'::regclass`.
-fn regclass(name: &Sql) -> Sql {
-    sql!("{}::pg_catalog.regclass", Lit(&name.to_string()))
-}
-
-fn set_value(name: &Sql, value: SequenceValue) -> Sql {
-    let (value, is_called) = match value {
-        SequenceValue::Used(value) => (value, "true"),
-        SequenceValue::Next(value) => (value, "false"),
-    };
-    sql!("pg_catalog.setval({}, {}, {})", regclass(name), value, is_called)
 }
 
 impl Cluster {
@@ -349,89 +330,6 @@ impl Object<Sequence> {
     pub fn drop_cascade(self) -> Result<()> {
         self.drop_with(DropBehavior::Cascade)
     }
-
-    /// Makes the [start](Sequence::start) that the server has the next value. Undone with its transaction.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] when it was dropped, replaced or renamed since it was read.
-    pub fn restart(&mut self) -> Result<()> {
-        let script = sql!("ALTER SEQUENCE {} RESTART", self.server().qualified());
-        self.perform("restart", script.into())
-    }
-
-    /// Makes this the next value. Undone with its transaction, unlike [`set_value`](Object::set_value).
-    ///
-    /// # Errors
-    /// [`Error::Server`] for a value out of range; [`Error::Conflict`] as for [`restart`](Object::restart).
-    pub fn restart_with(&mut self, value: i64) -> Result<()> {
-        let script = sql!("ALTER SEQUENCE {} RESTART WITH {}", self.server().qualified(), value);
-        self.perform("restart", script.into())
-    }
-
-    /// Says where the sequence stands, at once: no transaction undoes it, and none of others waits for it
-    /// ([`setval`](https://www.postgresql.org/docs/current/functions-sequence.html)).
-    ///
-    /// # Errors
-    /// [`Error::Server`] for a value out of range; [`Error::Conflict`] as for [`restart`](Object::restart).
-    pub fn set_value(&mut self, value: SequenceValue) -> Result<()> {
-        let name = sql!("{}", self.server().qualified());
-        self.perform("set the value of", sql!("SELECT {}", set_value(&name, value)).into())
-    }
-
-    /// The next value, which nobody else gets
-    /// ([`nextval`](https://www.postgresql.org/docs/current/functions-sequence.html)).
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if the sequence is gone, [`Error::Server`] at the end of its range,
-    /// [`Error::Denied`] without `USAGE` or `UPDATE`, [`Error::Invalid`] in a plan, which has no values to give.
-    pub fn next_value(&mut self) -> Result<i64> {
-        if self.cluster().plan_in_progress()?.is_some() {
-            return Err(plan::not_in_a_plan("the next value of a sequence"));
-        }
-        let value = self.ask("take the next value of", &sql!("pg_catalog.nextval(c.oid::pg_catalog.regclass)"))?;
-        value.number("value")
-    }
-
-    /// The value that [`next_value`](Object::next_value), or a column's default, last took on this connection
-    /// ([`currval`](https://www.postgresql.org/docs/current/functions-sequence.html)).
-    ///
-    /// # Errors
-    /// [`Error::Server`] (55000) if none was taken on this connection; [`Error::NotFound`] if the sequence is gone.
-    pub fn current_value(&self) -> Result<i64> {
-        let value = self.ask("read the current value of", &sql!("pg_catalog.currval(c.oid::pg_catalog.regclass)"))?;
-        value.number("value")
-    }
-
-    /// The last value that any session took; none before the first. With a [cache](Sequence::cache)
-    /// it is the last of those that were set aside.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] without `USAGE` or `SELECT`; [`Error::NotFound`] if the sequence is gone.
-    pub fn last_value(&self) -> Result<Option<i64>> {
-        let value = self.ask("read the last value of", &sql!("pg_catalog.pg_sequence_last_value(c.oid)"))?;
-        // Newer servers say NULL where older ones refuse.
-        if !value.truth("allowed")? {
-            return Err(Error::Denied {
-                action: format!("read the last value of {}", self.title()),
-                reason: "permission denied".into(),
-                remedy: format!("GRANT SELECT ON SEQUENCE {} TO the current role", self.server().qualified()),
-            });
-        }
-        value.optional_number("value")
-    }
-
-    /// Asks the server for a number about the sequence, under whatever name it goes now.
-    fn ask(&self, action: &str, value: &Sql) -> Result<Row> {
-        let (title, oid) = (self.title(), self.server().oid);
-        let question = sql!(
-            "SELECT {} AS value, pg_catalog.has_sequence_privilege(c.oid, 'USAGE, SELECT') AS allowed \
-             FROM pg_catalog.pg_class c WHERE c.oid = {} AND c.relkind = 'S'",
-            value,
-            oid
-        );
-        let answers = self.cluster().session().run(&format!("{action} {title}"), &[question])?;
-        answers.into_iter().flatten().next().ok_or(Error::NotFound { what: title })
-    }
 }
 
 impl Sealed for Sequence {}
@@ -444,27 +342,25 @@ impl Kind for Sequence {
     fn query(which: Which<'_, Name>, _: &ServerVersion) -> Sql {
         let identity = if matches!(which, Which::All) { " AND own.deptype IS DISTINCT FROM 'i'" } else { "" };
         sql!(
-            "SELECT c.oid::text, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, \
-             c.relpersistence::text, pg_catalog.format_type(s.seqtypid, NULL) AS data_type, s.seqincrement::text, \
+            "SELECT {}, pg_catalog.format_type(s.seqtypid, NULL) AS data_type, s.seqincrement::text, \
              s.seqmin::text, s.seqmax::text, s.seqstart::text, s.seqcache::text, s.seqcycle::text, \
-             tn.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name, own.deptype::text AS tie, d.description AS comment, \
+             tn.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name, own.deptype::text AS tie, \
              pg_catalog.array_remove(ARRAY[CASE WHEN c.relacl IS NOT NULL THEN 'privileges' END, \
              CASE WHEN own.deptype = 'i' THEN 'identity column' END, \
              CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid AND e.deptype = 'e' \
              AND e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass) THEN 'extension' END, \
              CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_seclabel l WHERE l.objoid = c.oid \
              AND l.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass) THEN 'security label' END], NULL)::text AS uncovered \
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid \
+             FROM {} JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid \
              LEFT JOIN pg_catalog.pg_depend own ON own.objid = c.oid AND own.deptype IN ('a', 'i') AND own.refobjsubid > 0 \
              AND own.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
              AND own.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
              LEFT JOIN pg_catalog.pg_class t ON t.oid = own.refobjid \
              LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = own.refobjid AND a.attnum = own.refobjsubid \
-             LEFT JOIN pg_catalog.pg_description d ON d.objoid = c.oid AND d.objsubid = 0 \
-             AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
              WHERE c.relkind = 'S' AND {}{}",
+            relation::COLUMNS,
+            relation::FROM,
             relation_filter(which),
             identity
         )

@@ -3,14 +3,17 @@ use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::kind::{
-    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, one_of,
+    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
+};
+use crate::kinds::relation::{
+    self, Persistence, Place, UNCOVERED, alter_options, option_list, read_options, relation_filter,
 };
 use crate::name::Name;
 use crate::object::Object;
 use crate::parts::{Column, Constraint, Index, Part, PartAlter, Parts};
 use crate::row::Row;
 use crate::script::Script;
-use crate::sql::{Ident, Lit, Sql};
+use crate::sql::{Ident, Sql};
 use crate::version::ServerVersion;
 use std::collections::BTreeMap;
 
@@ -74,17 +77,6 @@ pub enum RelationKind {
     Foreign,
 }
 
-/// How long a table lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
-    /// Until it is dropped.
-    Permanent,
-    /// Until it is dropped; its rows until a crash.
-    Unlogged,
-    /// Until the session ends.
-    Temporary,
-}
-
 /// What logical replication tells of the old row of an update or delete
 /// ([REPLICA IDENTITY](https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-REPLICA-IDENTITY)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,9 +133,13 @@ impl Table {
         Name::new(&self.schema, &self.name)
     }
 
+    fn place(&self) -> Place<'_> {
+        Place { access_method: &self.access_method, tablespace: &self.tablespace }
+    }
+
     /// The settings that stand in one `ALTER TABLE`, where they differ.
     fn alter_settings(&self, wanted: &Self, alter: &mut Alter, server: &ServerVersion) {
-        let Self { owner, tablespace, row_security, forced_row_security, persistence, options, .. } = wanted;
+        let Self { owner, row_security, forced_row_security, persistence, options, .. } = wanted;
         if *owner != self.owner {
             alter.clause("owner", sql!("OWNER TO {}", Ident(owner)));
         }
@@ -171,20 +167,7 @@ impl Table {
                 )),
             }
         }
-        if wanted.access_method != self.access_method {
-            alter.needs(15, "another access method for a table", server);
-            match &wanted.access_method {
-                Some(method) => alter.clause("access_method", sql!("SET ACCESS METHOD {}", Ident(method))),
-                None => {
-                    alter.needs(17, "the default access method for a table", server);
-                    alter.clause("access_method", sql!("SET ACCESS METHOD DEFAULT"));
-                }
-            }
-        }
-        if *tablespace != self.tablespace {
-            let tablespace = tablespace.as_deref().unwrap_or("pg_default");
-            alter.clause("tablespace", sql!("SET TABLESPACE {}", Ident(tablespace)));
-        }
+        self.place().alter(&wanted.place(), alter, server);
     }
 }
 
@@ -205,45 +188,6 @@ impl ReplicaIdentity {
             Self::Full => sql!("REPLICA IDENTITY FULL"),
             Self::Nothing => sql!("REPLICA IDENTITY NOTHING"),
         }
-    }
-}
-
-impl Persistence {
-    pub(crate) fn read(code: &str) -> Self {
-        match code {
-            "u" => Self::Unlogged,
-            "t" => Self::Temporary,
-            _ => Self::Permanent,
-        }
-    }
-}
-
-/// `name=value` texts, as the catalogues hold them, by name.
-pub(crate) fn read_options(texts: Vec<String>) -> BTreeMap<String, String> {
-    let pairs = texts.iter().filter_map(|text| text.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// The name of an option as SQL writes it: `fillfactor`, `toast.autovacuum_enabled`.
-pub(crate) fn option_name(name: &str) -> Sql {
-    Sql::join(name.splitn(2, '.').map(|part| sql!("{}", Ident(part))), ".")
-}
-
-/// `(name = 'value', ...)`
-pub(crate) fn option_list<'a>(options: impl IntoIterator<Item = (&'a String, &'a String)>) -> Sql {
-    let pairs = options.into_iter().map(|(name, value)| sql!("{} = {}", option_name(name), Lit(value)));
-    sql!("({})", Sql::join(pairs, ", "))
-}
-
-/// `SET (...)` for options that are new or changed, `RESET (...)` for those that are gone.
-pub(crate) fn alter_options(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, alter: &mut Alter) {
-    let changed: Vec<_> = new.iter().filter(|(name, value)| old.get(*name) != Some(*value)).collect();
-    if !changed.is_empty() {
-        alter.clause("options", sql!("SET {}", option_list(changed)));
-    }
-    let gone: Vec<_> = old.keys().filter(|name| !new.contains_key(*name)).map(|name| option_name(name)).collect();
-    if !gone.is_empty() {
-        alter.clause("options", sql!("RESET ({})", Sql::join(gone, ", ")));
     }
 }
 
@@ -268,16 +212,6 @@ impl Object<Table> {
 impl Sealed for Table {}
 impl Defined for Table {}
 
-/// Narrows a query over `pg_class c` and `pg_namespace n` to what was asked for.
-pub(crate) fn relation_filter(which: Which<'_, Name>) -> Sql {
-    match which {
-        Which::All => sql!("n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"),
-        Which::WithSystem => sql!("true"),
-        Which::Key(Name { schema, name }) => sql!("n.nspname = {} AND c.relname = {}", Lit(schema), Lit(name)),
-        Which::Oids(oids) => one_of("c.oid", oids),
-    }
-}
-
 impl Kind for Table {
     type Key = Name;
     type Definition = TableDefinition;
@@ -285,25 +219,18 @@ impl Kind for Table {
 
     fn query(which: Which<'_, Name>, _: &ServerVersion) -> Sql {
         sql!(
-            "SELECT c.oid::text, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, \
-             t.spcname AS tablespace, c.relrowsecurity::text, c.relforcerowsecurity::text, c.relpersistence::text, \
-             (COALESCE(c.reloptions, ARRAY[]::text[]) || ARRAY(SELECT 'toast.' || o FROM pg_catalog.unnest(toast.reloptions) o))::text \
-             AS options, CASE WHEN a.amname <> pg_catalog.current_setting('default_table_access_method') \
-             THEN a.amname END AS access_method, c.relreplident::text, \
+            "SELECT {}, {}, c.relrowsecurity::text, c.relforcerowsecurity::text, c.relreplident::text, \
              (SELECT i.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
-             WHERE c.relreplident = 'i' AND x.indrelid = c.oid AND x.indisreplident) AS replica_index, \
-             c.relkind::text, d.description AS comment, \
+             WHERE c.relreplident = 'i' AND x.indrelid = c.oid AND x.indisreplident) AS replica_index, c.relkind::text, \
              pg_catalog.array_remove(ARRAY[CASE WHEN c.relacl IS NOT NULL THEN 'privileges' END, \
              CASE WHEN c.relispartition THEN 'place among the partitions' END, \
              CASE WHEN c.relhassubclass AND c.relkind <> 'p' THEN 'children' END, \
              CASE WHEN c.reloftype <> 0 THEN 'row type' END], NULL)::text AS uncovered \
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             LEFT JOIN pg_catalog.pg_class toast ON toast.oid = c.reltoastrelid \
-             LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace \
-             LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam \
-             LEFT JOIN pg_catalog.pg_description d ON d.objoid = c.oid AND d.objsubid = 0 \
-             AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-             WHERE c.relkind IN ('r', 'p', 'f') AND {}",
+             FROM {} {} WHERE c.relkind IN ('r', 'p', 'f') AND {}",
+            relation::COLUMNS,
+            relation::COLUMNS_OF_PLACES,
+            relation::FROM,
+            relation::FROM_PLACES,
             relation_filter(which)
         )
     }
@@ -420,26 +347,6 @@ impl Kind for Table {
         sql!("DROP {}TABLE {}{}", foreign, self.qualified(), behavior.clause()).into()
     }
 }
-
-/// What tables have that is no part of their definition yet, each by the OID of its table.
-pub(crate) const UNCOVERED: &str = "SELECT i.inhrelid, 'inheritance' FROM pg_catalog.pg_inherits i \
-    UNION ALL SELECT t.tgrelid, pg_catalog.concat('trigger ', t.tgname) FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
-    UNION ALL SELECT p.polrelid, pg_catalog.concat('policy ', p.polname) FROM pg_catalog.pg_policy p \
-    UNION ALL SELECT r.ev_class, pg_catalog.concat('rule ', r.rulename) FROM pg_catalog.pg_rewrite r WHERE r.rulename <> '_RETURN' \
-    UNION ALL SELECT s.stxrelid, pg_catalog.concat('statistics ', s.stxname) FROM pg_catalog.pg_statistic_ext s \
-    UNION ALL SELECT l.objoid, 'security label' FROM pg_catalog.pg_seclabel l \
-    WHERE l.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-    UNION ALL SELECT b.prrelid, 'publication' FROM pg_catalog.pg_publication_rel b \
-    UNION ALL SELECT d.objid, 'extension' FROM pg_catalog.pg_depend d WHERE d.deptype = 'e' \
-    AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-    UNION ALL SELECT x.indrelid, pg_catalog.concat('state of index ', i.relname) FROM pg_catalog.pg_index x \
-    JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid WHERE x.indisclustered OR NOT x.indisvalid \
-    UNION ALL SELECT x.indrelid, pg_catalog.concat('storage of constraint ', i.relname) FROM pg_catalog.pg_index x \
-    JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid JOIN pg_catalog.pg_constraint k ON k.conindid = i.oid \
-    AND k.contype IN ('p', 'u', 'x') WHERE i.reloptions IS NOT NULL OR i.reltablespace <> 0 \
-    UNION ALL SELECT a.attrelid, pg_catalog.concat('settings of column ', a.attname) FROM pg_catalog.pg_attribute a \
-    WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attacl IS NOT NULL OR a.attoptions IS NOT NULL OR a.attfdwoptions IS NOT NULL \
-    OR COALESCE(a.attstattarget, -1) <> -1)";
 
 impl Definition for TableDefinition {
     fn queries(table: Option<u32>, server: &ServerVersion) -> Vec<Sql> {

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kind::{
     Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
 };
-use crate::kinds::table::{UNCOVERED, option_list, option_name, read_options, relation_filter};
+use crate::kinds::relation::{self, UNCOVERED, option_list, option_name, read_options, relation_filter};
 use crate::name::Name;
 use crate::object::Object;
 use crate::row::Row;
@@ -145,13 +145,11 @@ impl Kind for View {
 
     fn query(which: Which<'_, Name>, _: &ServerVersion) -> Sql {
         sql!(
-            "SELECT c.oid::text, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, \
-             c.relpersistence::text, c.reloptions::text AS options, d.description AS comment, \
+            "SELECT {}, c.reloptions::text AS options, \
              CASE WHEN c.relacl IS NOT NULL THEN ARRAY['privileges']::text END AS uncovered \
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             LEFT JOIN pg_catalog.pg_description d ON d.objoid = c.oid AND d.objsubid = 0 \
-             AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-             WHERE c.relkind = 'v' AND {}",
+             FROM {} WHERE c.relkind = 'v' AND {}",
+            relation::COLUMNS,
+            relation::FROM,
             relation_filter(which)
         )
     }

@@ -48,7 +48,7 @@ fn p039_start_minimum_maximum_and_increment_in_one_alter() {
     assert_eq!((sequence.range(), sequence.first_value()), (-11..=202, 101));
     assert!(sequence.changes().is_empty());
     sequence.restart().unwrap();
-    assert_eq!((sequence.next_value().unwrap(), sequence.next_value().unwrap()), (101, 103));
+    assert_eq!((sequence.nextval().unwrap(), sequence.nextval().unwrap()), (101, 103));
     (sequence.minimum, sequence.maximum, sequence.increment) = (None, None, 1);
     sequence.alter().unwrap();
     assert_eq!((sequence.minimum, sequence.maximum), (None, None));
@@ -70,12 +70,12 @@ fn p039_a_range_that_single_steps_could_not_reach() {
         sequence.alter().unwrap();
         assert!(sequence.changes().is_empty());
         assert_eq!((sequence.minimum, sequence.data_type), (minimum, kind));
-        assert_eq!(sequence.next_value().unwrap(), start.or(minimum).unwrap());
+        assert_eq!(sequence.nextval().unwrap(), start.or(minimum).unwrap());
         // And back, from where it stands.
         let first = sequence.first_value();
         (sequence.minimum, sequence.maximum, sequence.start) = (Some(first - 5), Some(first + 9), None);
         sequence.alter().unwrap();
-        assert_eq!(sequence.next_value().unwrap(), first + 1);
+        assert_eq!(sequence.nextval().unwrap(), first + 1);
         sequence.drop().unwrap();
     }
 }
@@ -84,14 +84,14 @@ fn p039_a_range_that_single_steps_could_not_reach() {
 fn a_used_sequence_does_not_move_and_a_failure_moves_none() {
     let cluster = fresh();
     let mut sequence = create(&cluster, "s");
-    sequence.set_value(SequenceValue::Used(70)).unwrap();
+    sequence.setval(SequenceValue::Used(70)).unwrap();
     (sequence.minimum, sequence.start) = (Some(50), Some(60));
     sequence.alter().unwrap();
-    assert_eq!(sequence.next_value().unwrap(), 71);
+    assert_eq!(sequence.nextval().unwrap(), 71);
     (sequence.minimum, sequence.start) = (Some(80), None);
     let error = sequence.alter().unwrap_err();
     assert_eq!(error.code().unwrap().code(), "22023", "{error}");
-    assert_eq!(sequence.next_value().unwrap(), 72);
+    assert_eq!(sequence.nextval().unwrap(), 72);
     sequence.drop().unwrap();
 
     let mut sequence = create(&cluster, "s");
@@ -114,10 +114,10 @@ fn types_and_directions_change_with_their_limits() {
     sequence.increment = -1;
     sequence.alter().unwrap();
     assert_eq!((sequence.minimum, sequence.maximum, sequence.start), (None, None, None));
-    assert_eq!((sequence.next_value().unwrap(), sequence.next_value().unwrap()), (-1, -2));
+    assert_eq!((sequence.nextval().unwrap(), sequence.nextval().unwrap()), (-1, -2));
     (sequence.minimum, sequence.cycle) = (Some(-2), Cycle::Wrap);
     sequence.alter().unwrap();
-    assert_eq!(sequence.next_value().unwrap(), -1);
+    assert_eq!(sequence.nextval().unwrap(), -1);
     // Limits that are the old type's own stay what was asked for.
     (sequence.data_type, sequence.maximum, sequence.minimum) = (SequenceType::Integer, Some(32767), Some(-32768));
     sequence.alter().unwrap();
@@ -129,20 +129,20 @@ fn p040_values_are_taken_set_and_read() {
     let cluster = fresh();
     let mut sequence = create(&cluster, "\"we\"\"ird s\"");
     assert_eq!(sequence.last_value().unwrap(), None);
-    let error = sequence.current_value().unwrap_err();
+    let error = sequence.currval().unwrap_err();
     assert_eq!(error.code().unwrap().code(), "55000");
-    assert_eq!(sequence.next_value().unwrap(), 1);
-    assert_eq!((sequence.current_value().unwrap(), sequence.last_value().unwrap()), (1, Some(1)));
-    sequence.set_value(SequenceValue::Used(40)).unwrap();
-    assert_eq!((sequence.last_value().unwrap(), sequence.next_value().unwrap()), (Some(40), 41));
-    sequence.set_value(SequenceValue::Next(40)).unwrap();
+    assert_eq!(sequence.nextval().unwrap(), 1);
+    assert_eq!((sequence.currval().unwrap(), sequence.last_value().unwrap()), (1, Some(1)));
+    sequence.setval(SequenceValue::Used(40)).unwrap();
+    assert_eq!((sequence.last_value().unwrap(), sequence.nextval().unwrap()), (Some(40), 41));
+    sequence.setval(SequenceValue::Next(40)).unwrap();
     assert_eq!(sequence.last_value().unwrap(), None);
-    assert_eq!(sequence.next_value().unwrap(), 40);
+    assert_eq!(sequence.nextval().unwrap(), 40);
     sequence.restart_with(0).unwrap_err();
     sequence.restart_with(9).unwrap();
-    assert_eq!(sequence.next_value().unwrap(), 9);
+    assert_eq!(sequence.nextval().unwrap(), 9);
     sequence.restart().unwrap();
-    assert_eq!(sequence.next_value().unwrap(), 1);
+    assert_eq!(sequence.nextval().unwrap(), 1);
     // What the server alone moves is no change and no conflict.
     assert!(!sequence.is_changed());
     sequence.comment = Some("moved".into());
@@ -155,12 +155,12 @@ fn values_follow_the_sequence_not_its_name() {
     let cluster = fresh();
     let mut sequence = create(&cluster, "a");
     cluster.execute("ALTER SEQUENCE public.a RENAME TO b; CREATE SEQUENCE public.a START 100", &[]).unwrap();
-    assert_eq!(sequence.next_value().unwrap(), 1);
-    assert!(sequence.set_value(SequenceValue::Used(5)).unwrap_err().is_conflict());
+    assert_eq!(sequence.nextval().unwrap(), 1);
+    assert!(sequence.setval(SequenceValue::Used(5)).unwrap_err().is_conflict());
     assert!(sequence.restart().unwrap_err().is_conflict());
     assert_eq!(number(&cluster, "SELECT last_value FROM public.a"), 100);
     cluster.execute("DROP SEQUENCE public.b", &[]).unwrap();
-    assert!(matches!(sequence.next_value(), Err(Error::NotFound { .. })));
+    assert!(matches!(sequence.nextval(), Err(Error::NotFound { .. })));
     assert!(matches!(sequence.last_value(), Err(Error::NotFound { .. })));
 }
 
@@ -171,9 +171,9 @@ fn a_plan_collects_what_moves_a_sequence() {
     let plan = cluster
         .plan(|c| {
             let mut sequence = c.sequences().get("s")?;
-            assert!(matches!(sequence.next_value(), Err(Error::Invalid { .. })));
+            assert!(matches!(sequence.nextval(), Err(Error::Invalid { .. })));
             sequence.restart_with(5)?;
-            sequence.set_value(SequenceValue::Used(8))
+            sequence.setval(SequenceValue::Used(8))
         })
         .unwrap();
     assert_eq!(
@@ -196,10 +196,10 @@ fn who_may_not_look_is_told_so_and_lists_all_the_same() {
     let mut sequence = reader.sequences().get("s").unwrap();
     assert_eq!(reader.sequences().len().unwrap(), 1);
     assert!(matches!(sequence.last_value(), Err(Error::Denied { .. })));
-    assert!(matches!(sequence.next_value(), Err(Error::Denied { .. })));
+    assert!(matches!(sequence.nextval(), Err(Error::Denied { .. })));
     cluster.execute(&format!("GRANT USAGE ON SEQUENCE public.s TO {role}"), &[]).unwrap();
     assert_eq!(sequence.last_value().unwrap(), None);
-    assert_eq!(sequence.next_value().unwrap(), 1);
+    assert_eq!(sequence.nextval().unwrap(), 1);
     assert_eq!(sequence.last_value().unwrap(), Some(1));
     let error = cluster.sequences().get("s").unwrap().script().unwrap_err();
     assert!(error.to_string().contains("privileges"), "{error}");
@@ -227,7 +227,7 @@ fn owned_sequences_and_identity_columns() {
     let mut identity = cluster.sequences().with_system().get("t_b_seq").unwrap();
     identity.increment = 5;
     identity.alter().unwrap();
-    assert_eq!((identity.next_value().unwrap(), identity.next_value().unwrap()), (1, 6));
+    assert_eq!((identity.nextval().unwrap(), identity.nextval().unwrap()), (1, 6));
     assert_eq!(identity.owned_by, Some(OwningColumn::new("t", "b")));
     assert!(identity.script().unwrap_err().to_string().contains("identity column"));
     assert!(identity.drop().is_err());

@@ -11,7 +11,7 @@ pub fn server() -> &'static TestServer {
     static SERVER: OnceLock<TestServer> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = TestServer::start().unwrap();
-        println!("tests run on PostgreSQL {}", server.version());
+        println!("tests run on {}", server.version());
         server
     })
 }
