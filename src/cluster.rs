@@ -157,6 +157,11 @@ impl Cluster {
         Ok(there)
     }
 
+    /// Lets go of the connection to another database, if one is kept.
+    pub(crate) fn disconnect_from(&self, database: &str) {
+        lock(&self.inner.databases).remove(database);
+    }
+
     /// Forgets everything that was read: every collection is read anew when it is next used. Sends nothing.
     pub fn refresh(&self) {
         lock(&self.inner.kept).clear();

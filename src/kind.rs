@@ -64,6 +64,11 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     fn is_replaced_by(&self, _wanted: &Self) -> bool {
         false
     }
+    /// The database that it is: what this crate keeps connected there stands in the way of a change.
+    #[doc(hidden)]
+    fn database(&self) -> Option<&str> {
+        None
+    }
     /// Where the definition is kept once it is read.
     #[doc(hidden)]
     fn definition_cell(&self) -> Option<&Known<Self::Definition>> {
@@ -233,6 +238,14 @@ impl Definition for Nothing {
     fn read(_: &[Vec<Row>]) -> Result<BTreeMap<u32, Self>> {
         Ok(BTreeMap::new())
     }
+}
+
+/// The error for making a copy of what was read only in part.
+pub(crate) fn unread(kind: &str, name: &Name) -> Error {
+    Error::invalid(
+        format!("new {kind} {name}"),
+        "its definition was not read; call Object::definition before Object::to_value, or use Object::script",
+    )
 }
 
 /// The two definitions, where both were read and they are not one and the same.

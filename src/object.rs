@@ -283,6 +283,9 @@ impl<T: Kind> Object<T> {
     /// Sends a change, checked before and after. With `wanted` the object is there afterwards,
     /// without it it is gone.
     fn change(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
+        if let Some(database) = self.server().database() {
+            self.cluster.disconnect_from(database);
+        }
         let session = self.cluster.session();
         if script.parts().iter().any(|statement| statement.alone) {
             return self.change_alone(action, script, wanted);

@@ -372,6 +372,10 @@ impl Kind for Database {
         self.oid
     }
 
+    fn database(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
     fn is_system(&self) -> bool {
         ["template0", "template1"].contains(&self.name.as_str())
     }

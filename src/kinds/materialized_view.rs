@@ -3,7 +3,7 @@ use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::kind::{
-    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
+    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, unread,
 };
 use crate::kinds::relation::{self, Place, UNCOVERED, alter_options, option_list, read_options, relation_filter};
 use crate::kinds::view::{COLUMNS_UNCOVERED, QUERY};
@@ -244,7 +244,11 @@ impl Kind for MaterializedView {
 
     fn to_create(&self, server: &ServerVersion) -> Script {
         let Self { owner, tablespace, access_method, options, population, comment, .. } = self;
-        let definition = self.definition().cloned().unwrap_or_default();
+        let mut alter = Alter::new("ALTER MATERIALIZED VIEW", self.qualified(), ", ");
+        let Some(definition) = self.definition() else {
+            alter.refuse(unread(Self::KIND, &self.qualified()));
+            return alter.finish();
+        };
         let MaterializedViewDefinition { query, indexes, uncovered: _ } = definition;
         let mut words = vec![sql!("CREATE MATERIALIZED VIEW {}", self.qualified())];
         words.extend(access_method.as_ref().map(|method| sql!("USING {}", Ident(method))));
@@ -258,7 +262,6 @@ impl Kind for MaterializedView {
         if fill_later || *population == Population::Unpopulated {
             words.push(sql!("WITH NO DATA"));
         }
-        let mut alter = Alter::new("ALTER MATERIALIZED VIEW", self.qualified(), ", ");
         alter.statement("itself", Sql::join(words, " "));
         let mut parts = PartAlter { alter: &mut alter, schema: &self.schema, server };
         indexes.iter().for_each(|index| index.add(&mut parts));

@@ -3,7 +3,7 @@ use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::kind::{
-    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
+    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, unread,
 };
 use crate::kinds::relation::{
     self, Persistence, Place, UNCOVERED, alter_options, option_list, read_options, relation_filter,
@@ -95,6 +95,8 @@ impl Table {
     /// An ordinary table without columns, as `CREATE TABLE name ()` would make it.
     pub fn new(name: impl Into<Name>) -> Self {
         let Name { schema, name } = name.into();
+        let mut definition = Known::default();
+        *definition.to_mut() = TableDefinition::default();
         Self {
             schema,
             name,
@@ -110,7 +112,7 @@ impl Table {
             oid: 0,
             relation: RelationKind::Ordinary,
             uncovered: Vec::new(),
-            definition: Known::default(),
+            definition,
         }
     }
 
@@ -286,7 +288,11 @@ impl Kind for Table {
 
     fn to_create(&self, server: &ServerVersion) -> Script {
         let blank = Self { owner: self.owner.clone(), ..Self::new(self.qualified()) };
-        let definition = self.definition().cloned().unwrap_or_default();
+        let mut alter = Alter::new("ALTER TABLE", self.qualified(), ", ");
+        let Some(definition) = self.definition() else {
+            alter.refuse(unread(Self::KIND, &self.qualified()));
+            return alter.finish();
+        };
         let columns = Sql::join(definition.columns.iter().map(Column::clause), ", ");
         let unlogged = if self.persistence == Persistence::Unlogged { "UNLOGGED " } else { "" };
         let mut words = vec![sql!("CREATE {}TABLE {} ({})", unlogged, self.qualified(), columns)];
@@ -295,7 +301,6 @@ impl Kind for Table {
             words.push(sql!("WITH {}", option_list(&self.options)));
         }
         words.extend(self.tablespace.as_ref().map(|tablespace| sql!("TABLESPACE {}", Ident(tablespace))));
-        let mut alter = Alter::new("ALTER TABLE", self.qualified(), ", ");
         alter.statement("itself", Sql::join(words, " "));
         let mut parts = PartAlter { alter: &mut alter, schema: &self.schema, server };
         definition.columns.iter().for_each(|column| column.finish(&mut parts));

@@ -3,7 +3,7 @@ use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::kind::{
-    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema,
+    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, unread,
 };
 use crate::kinds::relation::{self, UNCOVERED, option_list, option_name, read_options, relation_filter};
 use crate::name::Name;
@@ -196,6 +196,9 @@ impl Kind for View {
     fn to_create(&self, server: &ServerVersion) -> Script {
         let mut alter = Alter::new("ALTER VIEW", self.qualified(), "");
         self.check_options(&mut alter, server);
+        if self.definition().is_none() {
+            alter.refuse(unread(Self::KIND, &self.qualified()));
+        }
         if self.lasting == Lasting::Session {
             alter.refuse(Error::unsupported(
                 format!("making the temporary view {}", self.qualified()),

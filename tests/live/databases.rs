@@ -180,6 +180,17 @@ fn p030_what_cannot_change_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn the_connections_that_are_kept_do_not_stand_in_the_way() {
+    let cluster = fresh();
+    let mut database = cluster.databases().create(Database::new(unique("kept"))).unwrap();
+    cluster.database(&database.name).unwrap().execute("SELECT 1", &[]).unwrap();
+    database.name = unique("renamed");
+    database.alter().unwrap();
+    cluster.database(&database.name).unwrap().execute("SELECT 1", &[]).unwrap();
+    database.drop().unwrap();
+}
+
+#[test]
 fn p031_a_database_is_changed_by_its_owner_who_cannot_write_to_the_catalogue() {
     let cluster = fresh();
     let mut owner = Role::new(unique("owner"));

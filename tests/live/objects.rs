@@ -114,6 +114,23 @@ fn p037_p038_p021_a_table_is_moved_renamed_and_given_away_in_one_alter() {
 }
 
 #[test]
+fn a_copy_of_what_was_read_in_part_is_refused() {
+    let cluster = fresh();
+    cluster.execute("CREATE TABLE t (id int); CREATE VIEW v AS SELECT 1 AS a", &[]).unwrap();
+    let mut table = cluster.tables().get("t").unwrap().to_value();
+    table.name = "copy".into();
+    assert!(matches!(cluster.tables().create(table), Err(Error::Invalid { .. })));
+    let object = cluster.tables().get("t").unwrap();
+    object.definition().unwrap();
+    let mut table = object.to_value();
+    table.name = "copy".into();
+    assert_eq!(cluster.tables().create(table).unwrap().definition().unwrap().columns.len(), 1);
+    let mut view = cluster.views().get("v").unwrap().to_value();
+    view.name = "copy2".into();
+    assert!(matches!(cluster.views().create(view), Err(Error::Invalid { .. })));
+}
+
+#[test]
 fn columns_are_renamed_round_in_a_circle() {
     let cluster = fresh();
     cluster.execute("CREATE TABLE t (a int, b text, c date)", &[]).unwrap();
