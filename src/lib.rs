@@ -4,6 +4,8 @@ mod sql;
 mod cluster;
 mod collection;
 mod connect;
+#[cfg(doctest)]
+mod documents;
 mod error;
 mod kind;
 mod kinds;

@@ -1,0 +1,24 @@
+//! The documents, as doctests: what their snippets say compiles.
+macro_rules! documents {
+    ($($name:ident: $file:literal,)*) => { $(
+        #[doc = include_str!(concat!("../", $file))]
+        struct $name;
+    )* };
+}
+
+documents! {
+    Readme: "README.md",
+    Cluster: "docs/cluster.md",
+    Database: "docs/database.md",
+    Design: "docs/design.md",
+    FromPgmob: "docs/from-pgmob.md",
+    LargeObject: "docs/large_object.md",
+    MaterializedView: "docs/materialized_view.md",
+    Procedure: "docs/procedure.md",
+    ReplicationSlot: "docs/replication_slot.md",
+    Role: "docs/role.md",
+    Schema: "docs/schema.md",
+    Sequence: "docs/sequence.md",
+    Table: "docs/table.md",
+    View: "docs/view.md",
+}
