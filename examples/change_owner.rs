@@ -19,7 +19,7 @@ fn main() -> Result<ExitCode> {
         }
     };
     let cluster = Cluster::connect(dsn)?;
-    cluster.roles().get(role)?;
+    cluster.roles().with_system().get(role)?;
     if apply {
         // In batches that fit the server's lock table.
         change(&cluster, schema, role)?;

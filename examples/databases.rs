@@ -41,6 +41,7 @@ fn create(cluster: &Cluster, name: &str, template: Option<&str>) -> Result<()> {
         wanted.connection_limit = template.connection_limit;
         wanted.comment.clone_from(&template.comment);
     }
-    print!("{}", cluster.databases().create(wanted)?.script()?);
+    let made = cluster.databases().create(wanted)?;
+    println!("database {:?} made, owner {:?}, OID {}", made.name, made.owner, made.oid());
     Ok(())
 }
