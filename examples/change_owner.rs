@@ -33,15 +33,12 @@ fn change(cluster: &Cluster, schema: &str, role: &str) -> Result<()> {
     let mut tables: Vec<_> = cluster.tables().iter()?.filter(|table| table.schema == schema).collect();
     let mut views: Vec<_> = cluster.views().iter()?.filter(|view| view.schema == schema).collect();
     let mut stored: Vec<_> = cluster.materialized_views().iter()?.filter(|view| view.schema == schema).collect();
+    let mut routines: Vec<_> = cluster.procedures().iter()?.filter(|routine| routine.schema == schema).collect();
     let free = |sequence: &pgsteward::Sequence| sequence.schema == schema && sequence.owned_by.is_none();
     let mut sequences: Vec<_> = cluster.sequences().iter()?.filter(|sequence| free(sequence)).collect();
     cluster.reassign_owner(&mut tables, role)?;
     cluster.reassign_owner(&mut views, role)?;
     cluster.reassign_owner(&mut stored, role)?;
-    cluster.reassign_owner(&mut sequences, role)?;
-    for mut routine in cluster.procedures().iter()?.filter(|routine| routine.schema == schema) {
-        routine.owner = role.into();
-        routine.alter()?;
-    }
-    Ok(())
+    cluster.reassign_owner(&mut routines, role)?;
+    cluster.reassign_owner(&mut sequences, role)
 }
