@@ -187,9 +187,9 @@ fn sequences(shop: &Cluster) -> Result<()> {
     run!(invoices.cycle = Cycle::Wrap);
     sql_of("invoices.changes()", invoices.changes());
     run!(invoices.alter()?);
-    came(format!("next value: {}", run!(invoices.next_value()?)));
-    run!(invoices.set_value(SequenceValue::Used(98))?);
-    came(format!("next values: {}, {}", invoices.next_value()?, invoices.next_value()?));
+    came(format!("next value: {}", run!(invoices.nextval()?)));
+    run!(invoices.setval(SequenceValue::Used(98))?);
+    came(format!("next values: {}, {}", invoices.nextval()?, invoices.nextval()?));
     Ok(())
 }
 
