@@ -157,9 +157,17 @@ impl Cluster {
         Ok(there)
     }
 
-    /// Lets go of the connection to another database, if one is kept.
+    pub(crate) fn is_connected_to(&self, database: &str) -> bool {
+        lock(&self.inner.databases).contains_key(database)
+    }
+
     pub(crate) fn disconnect_from(&self, database: &str) {
         lock(&self.inner.databases).remove(database);
+    }
+
+    /// Lets go of the connections to other databases: they stand in the way of what changes one of them.
+    pub(crate) fn disconnect_others(&self) {
+        lock(&self.inner.databases).clear();
     }
 
     /// Forgets everything that was read: every collection is read anew when it is next used. Sends nothing.
@@ -171,28 +179,27 @@ impl Cluster {
     /// also several statements, which return none. It runs under the connection's own settings, as
     /// in psql. What collections keep is not looked at again: see [`refresh`](Cluster::refresh).
     ///
-    /// In a plan, what a read-only transaction allows is run, and what it refuses is collected.
+    /// In a plan, what a read-only transaction allows is run, and undone; what it refuses is
+    /// collected. What no transaction undoes (`pg_terminate_backend`, a slot made by a function)
+    /// happens at once: use the methods of this crate for it, which are collected.
     ///
     /// # Errors
     /// [`Error::Server`], [`Error::Denied`]; [`Error::Invalid`] for parameters of the wrong type
     /// or number.
     pub fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
         let Some(plan) = self.plan_in_progress()? else { return self.session().query(sql, parameters) };
-        let only_read = self.session().transaction("execute a statement", || {
-            self.session().query("SET TRANSACTION READ ONLY", &[])?;
-            self.session().query(sql, parameters)
-        });
-        match only_read {
-            Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
-                if !parameters.is_empty() {
-                    return Err(plan::not_in_a_plan("a writing statement with parameters"));
-                }
-                let statement = Sql::trusted(sql);
-                plan.record(statement.clone().into(), move |cluster| cluster.run(&statement.into()));
-                Ok(Vec::new())
-            }
-            other => other,
+        let result = self.session().query_read_only(sql, parameters);
+        let mut script = Script::new();
+        match result.as_ref().err().and_then(Error::code) {
+            Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => script.push(Sql::trusted(sql)),
+            Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => script.add_alone(Sql::trusted(sql), Vec::new()),
+            _ => return result,
         }
+        if !parameters.is_empty() {
+            return Err(plan::not_in_a_plan("a writing statement with parameters"));
+        }
+        plan.record(script.clone(), move |cluster| cluster.run(&script));
+        Ok(Vec::new())
     }
 
     /// Runs a script, all or nothing, under the connection's own settings. Statements that refuse
@@ -312,6 +319,13 @@ impl Cluster {
         lock(&self.inner.kept).retain(|(kind, _), _| *kind != TypeId::of::<T>());
     }
 
+    /// Forgets what may have gone with an object that was dropped. Not in a plan, where nothing has gone.
+    pub(crate) fn forget_what_went_along(&self) {
+        if self.inner.plan.is_none() {
+            self.refresh();
+        }
+    }
+
     /// Takes over what became of an object: what was under `before` is now `after`. What other
     /// kinds say of an object that was renamed or dropped (an owner, a schema) is read anew.
     pub(crate) fn saw<T: Kind>(&self, before: Option<&T::Key>, after: Option<&Arc<T>>) {
@@ -332,8 +346,9 @@ impl Cluster {
             });
         }
         let moved = before.is_some_and(|before| after.map(|after| after.key()).as_ref() != Some(before));
+        let drags = T::DRAGS_OTHERS;
         // In a plan the server has not moved it, and what is kept is all there is of the changes.
-        if moved && self.inner.plan.is_none() {
+        if (moved || drags) && self.inner.plan.is_none() {
             lock(&self.inner.kept).retain(|(kind, _), _| *kind == TypeId::of::<T>());
         }
     }

@@ -53,7 +53,15 @@ impl<T: Kind> Collection<T> {
     /// [`Error::NotFound`]; [`Error::Invalid`] for what cannot be a name, before anything is sent.
     pub fn get(&self, key: impl Into<T::Key>) -> Result<Object<T>> {
         let key = key.into();
-        self.look_up(&key)?.ok_or_else(|| Error::NotFound { what: object::title::<T>(&key) })
+        match self.look_up(&key)? {
+            Some(object) => Ok(object),
+            None if self.system == System::LeftOut && self.clone().with_system().look_up(&key)?.is_some() => {
+                let what =
+                    format!("{} outside the system's own objects (Collection::with_system)", object::title::<T>(&key));
+                Err(Error::NotFound { what })
+            }
+            None => Err(Error::NotFound { what: object::title::<T>(&key) }),
+        }
     }
 
     /// The object of that name, if there is one.
@@ -162,6 +170,9 @@ impl<T: Kind> Collection<T> {
             plan.record(script, move |cluster| Collection::<T>::new(cluster).create(T::clone(&step)).map(drop));
             self.cluster.saw(None, Some(&value));
             return Ok(Object::new(&self.cluster, value));
+        }
+        if T::DRAGS_CONNECTIONS {
+            self.cluster.disconnect_others();
         }
         let action = format!("create {}", object::title::<T>(&key));
         let made = self.make(&action, &value, &script, &key).map_err(|error| self.explain(error, &key))?;

@@ -21,6 +21,12 @@ pub(crate) struct Facts {
 
 /// Opens a connection and asks what it is connected to.
 pub(crate) fn open(config: &Config) -> Result<(Client, Facts)> {
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(Error::invalid(
+            "connection parameters",
+            "they name no host: host=..., or a directory of a Unix socket",
+        ));
+    }
     let action = format!("connect to {}", target(config));
     let started = Instant::now();
     let mut client = dial(config, &action)?;

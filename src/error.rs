@@ -243,9 +243,30 @@ fn of_the_connection(error: &postgres::Error) -> bool {
     error.is_closed() || about.iter().any(|start| text.starts_with(start))
 }
 
+/// What is needed for actions that are no matter of an owner, by how they begin.
+const NEEDS: [(&str, &str); 14] = [
+    ("create role", "the attribute CREATEROLE"),
+    ("create database", "the attribute CREATEDB"),
+    ("create schema", "GRANT CREATE ON DATABASE"),
+    ("create replication slot", "the attribute REPLICATION"),
+    ("create ", "GRANT CREATE ON SCHEMA"),
+    ("alter role", "the attribute CREATEROLE (from PostgreSQL 16 on with ADMIN OPTION on the role)"),
+    ("drop role", "the attribute CREATEROLE (from PostgreSQL 16 on with ADMIN OPTION on the role)"),
+    ("set the password of", "the attribute CREATEROLE (from PostgreSQL 16 on with ADMIN OPTION on the role)"),
+    ("drop replication slot", "the attribute REPLICATION"),
+    ("read the password verifier", "a superuser"),
+    ("reload", "GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf()"),
+    ("become", "membership in the role"),
+    ("execute", "a role that has the right"),
+    ("run a script", "a role that has the right"),
+];
+
 /// What an ordinary role is told when the server gives no hint of its own.
 fn remedy(action: &str) -> String {
-    format!("to {action}, connect or become (SET ROLE) the owner, a member of the owner, or a superuser")
+    match NEEDS.iter().find(|(start, _)| action.starts_with(start)) {
+        Some((_, needs)) => format!("to {action} takes {needs}"),
+        None => format!("to {action}, connect or become (SET ROLE) the owner, a member of the owner, or a superuser"),
+    }
 }
 
 /// 57P01 to 57P05: the server ended the session.

@@ -20,6 +20,13 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     type Definition: Definition;
     /// The kind's name in messages: `role`.
     const KIND: &'static str;
+    /// Whether objects of other kinds, or of this one, change or go with one of these: a sequence
+    /// with the table that owns it, a partition with its table.
+    #[doc(hidden)]
+    const DRAGS_OTHERS: bool = false;
+    /// Whether a connection to one stands in the way of a change.
+    #[doc(hidden)]
+    const DRAGS_CONNECTIONS: bool = false;
 
     /// The catalogue query. Every column is text.
     fn query(which: Which<'_, Self::Key>, server: &ServerVersion) -> Sql;
@@ -63,11 +70,6 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     #[doc(hidden)]
     fn is_replaced_by(&self, _wanted: &Self) -> bool {
         false
-    }
-    /// The database that it is: what this crate keeps connected there stands in the way of a change.
-    #[doc(hidden)]
-    fn database(&self) -> Option<&str> {
-        None
     }
     /// Where the definition is kept once it is read.
     #[doc(hidden)]

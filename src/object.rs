@@ -190,7 +190,7 @@ impl<T: Kind> Object<T> {
         let now = self.cluster.fetch::<T>(&action, &again(&*server, self.cluster.version()))?;
         self.cluster.saw(Some(&server.key()), now.as_ref());
         let now = now.ok_or_else(|| self.not_found())?;
-        *self = Self::new(&self.cluster, now);
+        self.saved(now);
         Ok(())
     }
 
@@ -225,7 +225,12 @@ impl<T: Kind> Object<T> {
 
     pub(crate) fn drop_with(self, behavior: DropBehavior) -> Result<()> {
         let script = self.server().to_drop(behavior, self.cluster.version());
-        self.drop_by(script)
+        let cluster = self.cluster.clone();
+        self.drop_by(script)?;
+        if behavior == DropBehavior::Cascade || T::DRAGS_OTHERS {
+            cluster.forget_what_went_along();
+        }
+        Ok(())
     }
 
     /// Drops the object by these statements.
@@ -283,8 +288,8 @@ impl<T: Kind> Object<T> {
     /// Sends a change, checked before and after. With `wanted` the object is there afterwards,
     /// without it it is gone.
     fn change(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
-        if let Some(database) = self.server().database() {
-            self.cluster.disconnect_from(database);
+        if T::DRAGS_CONNECTIONS {
+            self.cluster.disconnect_others();
         }
         let session = self.cluster.session();
         if script.parts().iter().any(|statement| statement.alone) {
@@ -294,12 +299,13 @@ impl<T: Kind> Object<T> {
     }
 
     fn change_in(&self, transaction: &Atomic<'_>, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
-        let look = self.questions(wanted);
-        let now = self.answer(&transaction.send(&look)?)?;
-        self.check_before(now.as_ref(), script, wanted)?;
+        let now = self.answer(&transaction.send(&self.questions(self.server(), wanted))?)?;
+        let now = self.check_before(now, script, wanted)?;
         if let Some(wanted) = wanted.filter(|wanted| self.server().is_replaced_by(wanted)) {
             return self.replace_in(transaction, script, wanted);
         }
+        // What a plan made has had an identity only since it was applied.
+        let look = self.questions(if self.server().oid() == 0 { &now } else { self.server() }, wanted);
         let mut statements: Vec<Sql> = script.statements().cloned().collect();
         statements.extend(look.iter().cloned());
         let mut answers = transaction.send(&statements)?;
@@ -335,9 +341,9 @@ impl<T: Kind> Object<T> {
                         .join("; "),
             ));
         }
-        let look = self.questions(wanted);
+        let look = self.questions(self.server(), wanted);
         let now = self.answer(&session.run(action, &look)?)?;
-        self.check_before(now.as_ref(), script, wanted)?;
+        self.check_before(now, script, wanted)?;
         for statement in script.statements() {
             session.run(action, std::slice::from_ref(statement))?;
         }
@@ -346,13 +352,17 @@ impl<T: Kind> Object<T> {
     }
 
     /// What is asked before and after a change: the object, and its definition if that changes.
-    fn questions(&self, wanted: Option<&T>) -> Vec<Sql> {
-        let (server, version) = (self.server(), self.cluster.version());
-        let mut questions = vec![again(&**server, version)];
-        if wanted.is_some_and(|wanted| crate::kind::definitions(&**server, wanted).is_some()) {
-            questions.extend(T::Definition::queries(Some(server.oid()), version));
+    fn questions(&self, object: &T, wanted: Option<&T>) -> Vec<Sql> {
+        let version = self.cluster.version();
+        let mut questions = vec![again(object, version)];
+        if self.changes_definition(wanted) {
+            questions.extend(T::Definition::queries(Some(object.oid()), version));
         }
         questions
+    }
+
+    fn changes_definition(&self, wanted: Option<&T>) -> bool {
+        wanted.is_some_and(|wanted| crate::kind::definitions(&**self.server(), wanted).is_some())
     }
 
     fn answer(&self, answers: &[Vec<Row>]) -> Result<Option<T>> {
@@ -366,24 +376,25 @@ impl<T: Kind> Object<T> {
     }
 
     /// Refuses if the object on the server is not the one that was read.
-    fn check_before(&self, now: Option<&T>, script: &Script, wanted: Option<&T>) -> Result<()> {
+    fn check_before(&self, now: Option<T>, script: &Script, wanted: Option<&T>) -> Result<T> {
         let (server, version) = (self.server(), self.cluster.version());
-        let now = now.ok_or_else(|| self.conflict(script, "no such object: it was dropped"))?;
+        let now =
+            now.ok_or_else(|| self.conflict(script, "no such object: it was dropped, or what made it was undone"))?;
         if now.key() != server.key() {
             return Err(self.conflict(script, &format!("it under the name {}", now.key().title())));
         }
-        if !server.is_same(now) {
+        if !server.is_same(&now) {
             return Err(self.conflict(script, "another object under its name"));
         }
         // What a plan made had, when it was planned, only what was asked for.
         let made_since = server.oid() == 0 && now.oid() != 0;
-        let Some(wanted) = wanted.filter(|_| !made_since) else { return Ok(()) };
-        let (theirs, still) = (server.to_alter(now, version), now.to_alter(wanted, version));
+        let Some(wanted) = wanted.filter(|_| !made_since) else { return Ok(now) };
+        let (theirs, still) = (server.to_alter(&now, version), now.to_alter(wanted, version));
         if server.is_replaced_by(wanted) {
             // Whatever somebody else changed, or added, would be lost.
             still.check()?;
             return match theirs.fields().next() {
-                None => Ok(()),
+                None => Ok(now),
                 Some(_) => Err(self.conflict(script, &one_line(&theirs))),
             };
         }
@@ -391,7 +402,7 @@ impl<T: Kind> Object<T> {
             theirs.fields().any(|changed| changed == *field) && still.fields().any(|needed| needed == *field)
         });
         match both {
-            None => Ok(()),
+            None => Ok(now),
             Some(field) => {
                 Err(Error::Conflict { what: self.title(), mine: about(script, field), theirs: about(&theirs, field) })
             }
@@ -404,7 +415,7 @@ impl<T: Kind> Object<T> {
         match (&after, wanted) {
             (None, None) => Ok(None),
             (Some(after), Some(wanted)) if after.key() == wanted.key() => {
-                if let Some(cell) = wanted.definition_cell().filter(|_| self.questions(Some(wanted)).len() == 1) {
+                if let Some(cell) = wanted.definition_cell().filter(|_| !self.changes_definition(Some(wanted))) {
                     remember(after, cell.get().cloned());
                 }
                 Ok(Some(after.clone()))

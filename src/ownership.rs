@@ -142,7 +142,11 @@ impl Cluster {
         };
         self.write("reassign what a role owns", script.clone())?;
         for name in others {
+            let was_open = self.is_connected_to(&name);
             self.database(&name)?.write("reassign what a role owns", script.clone())?;
+            if !was_open {
+                self.disconnect_from(&name);
+            }
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ impl From<Sql> for Script {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(refusal) = &self.refusal {
+        if let Err(refusal) = self.check() {
             writeln!(f, "-- refused: {}", refusal.to_string().replace(['\n', '\r'], " "))?;
         }
         self.statements().try_for_each(|sql| writeln!(f, "{sql}{}", sql.end()))

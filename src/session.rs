@@ -15,7 +15,7 @@ use std::thread::{self, ThreadId};
 /// The settings under which the crate's own statements run, so that nothing of a user's stands in
 /// for a catalogue function and so that the server prints names and values in one form. Timeouts
 /// are left as they are: they are the administrator's.
-const OWN_SETTINGS: [(&str, &str); 7] = [
+const OWN_SETTINGS: [(&str, &str); 10] = [
     ("search_path", ""),
     ("datestyle", "ISO"),
     ("intervalstyle", "postgres"),
@@ -23,6 +23,9 @@ const OWN_SETTINGS: [(&str, &str); 7] = [
     ("standard_conforming_strings", "on"),
     ("check_function_bodies", "off"),
     ("quote_all_identifiers", "off"),
+    ("client_encoding", "UTF8"),
+    ("default_tablespace", ""),
+    ("default_table_access_method", "heap"),
 ];
 
 /// Whose statements the connection is set for.
@@ -32,6 +35,8 @@ pub(crate) enum Side {
     Own,
     /// The user's: as the connection came.
     User,
+    /// One or the other: a failed transaction was ended by a statement of the user's. The server knows.
+    Unknown,
 }
 
 pub(crate) struct Session {
@@ -142,6 +147,8 @@ impl Session {
                 let (client, facts) = open(config, self.role.as_deref())?;
                 (state.client, state.pid) = (Some(client), facts.pid);
                 (state.side, state.foreign, state.gone) = (Side::User, false, None);
+                // Another server perhaps, after a fail-over, or the same one with another database of that name.
+                self.forget();
                 Ok(state)
             }
         }
@@ -201,25 +208,44 @@ impl Session {
         if !parameters.is_empty() || !sql.trim_end().trim_end_matches(';').contains(';') {
             return state.call(action, |client| client.query(sql, parameters));
         }
-        // Perhaps several statements. The server says so before it runs the first; a savepoint
-        // keeps its refusal from ending a transaction that is open.
+        // Perhaps several statements. The server says so when it is asked to prepare them; a
+        // savepoint keeps its refusal from ending a transaction that is open.
         let guarded = state.call(action, |client| client.batch_execute("SAVEPOINT pgsteward_probe")).is_ok();
-        let result = state.call(action, |client| client.query(sql, &[]));
-        let several = matches!(&result, Err(Error::Server { cause, .. })
+        let prepared = state.call(action, |client| client.prepare(sql));
+        let several = matches!(&prepared, Err(Error::Server { cause, .. })
             if cause.code == SqlState::SYNTAX_ERROR && cause.routine.as_deref() == Some("exec_parse_message"));
         if guarded {
-            let end = if several {
+            let end = if prepared.is_err() {
                 "ROLLBACK TO pgsteward_probe; RELEASE pgsteward_probe"
             } else {
                 "RELEASE pgsteward_probe"
             };
-            // A failed statement keeps its transaction failed, as in psql.
-            let _ = state.call(action, |client| client.batch_execute(end));
+            state.call(action, |client| client.batch_execute(end))?;
         }
         match several {
             true => state.call(action, |client| client.batch_execute(sql)).map(|()| Vec::new()),
-            false => result,
+            // Another fault of the text is said again, so that it ends the transaction as it does in psql.
+            false => state.call(action, |client| client.query(sql, &[])),
         }
+    }
+
+    /// Runs a statement of the user's in a read-only transaction, which is undone.
+    pub(crate) fn query_read_only(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
+        let action = "execute a statement";
+        let mut state = self.ready(action)?;
+        state.switch(Side::User, action)?;
+        let inside = "SAVEPOINT pgsteward_look; SET TRANSACTION READ ONLY";
+        let end = match state.call(action, |client| client.batch_execute(inside)) {
+            Ok(()) => "ROLLBACK TO pgsteward_look; RELEASE pgsteward_look",
+            Err(error) if error.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => {
+                state.call(action, |client| client.batch_execute("BEGIN READ ONLY"))?;
+                "ROLLBACK"
+            }
+            Err(error) => return Err(error),
+        };
+        let result = state.call(action, |client| client.query(sql, parameters));
+        state.call(action, |client| client.batch_execute(end))?;
+        result
     }
 
     /// Lends the connection to a closure.
@@ -316,6 +342,12 @@ impl State {
     /// set so already. Inside a transaction the settings are local to it, so that its end brings
     /// back what the user had set.
     pub(crate) fn switch(&mut self, side: Side, action: &str) -> Result<()> {
+        if self.side == Side::Unknown {
+            let question = sql!("SELECT pg_catalog.current_setting('pgsteward.side', true) AS side");
+            let answer = self.batch(action, &[question])?;
+            let own = answer.iter().flatten().next().map(|row| row.optional("side")).transpose()?.flatten();
+            self.side = if own.as_deref() == Some("own") { Side::Own } else { Side::User };
+        }
         if self.side == side {
             return Ok(());
         }
@@ -326,7 +358,15 @@ impl State {
                 sql!("(pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp())")
             }
         };
-        let answer = self.batch(action, &[self.settings(side, &local)])?;
+        let answer = match self.batch(action, &[self.settings(side, &local)]) {
+            // Nothing but the user's own ROLLBACK can be said in a failed transaction, and it brings
+            // back the settings from before.
+            Err(error) if side == Side::User && error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
+                self.side = Side::Unknown;
+                return Ok(());
+            }
+            answer => answer?,
+        };
         // No row: this is another server process than the one that was connected to.
         let Some(row) = answer.iter().flatten().next() else {
             self.take(Gone::Lost);
@@ -349,10 +389,14 @@ impl State {
         };
         let changes = OWN_SETTINGS.iter().map(|(name, value)| match side {
             Side::Own => put_away(name, value),
-            Side::User => bring_back(name),
+            Side::User | Side::Unknown => bring_back(name),
         });
+        // The server's own note of the side ends with a transaction as the settings do.
+        let note = if side == Side::Own { "own" } else { "user" };
         sql!(
-            "SELECT {} AS inside, {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
+            "SELECT {} AS inside, pg_catalog.set_config('pgsteward.side', '{}', {}), {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
+            local,
+            note,
             local,
             Sql::join(changes, ", "),
             self.pid

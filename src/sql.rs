@@ -267,9 +267,12 @@ macro_rules! numbers {
         impl sealed::Sealed for $number {}
         impl Fragment for $number {
             fn write(&self, sql: &mut Sql) {
-                // A minus sign after an operator would begin a comment.
                 let text = self.to_string();
-                sql.push(&if text.starts_with('-') { format!(" {text}") } else { text });
+                // Two minus signs would begin a comment.
+                if text.starts_with('-') && sql.text.ends_with('-') {
+                    sql.push(" ");
+                }
+                sql.push(&text);
             }
         }
     )* };

@@ -1,7 +1,7 @@
 //! Transactions, nested as deep as wanted.
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::session::{Session, Side};
+use crate::session::{Session, Side, State};
 use crate::sql::Sql;
 use postgres::error::SqlState;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Session {
         state.switch(Side::User, action)?;
         drop(state);
         let transaction = Atomic::enter(self, action)?;
-        transaction.send(&[])?;
+        transaction.open(sql!("BEGIN"), &[])?;
         let result = f();
         transaction.leave(result)
     }
@@ -109,12 +109,22 @@ impl<'s> Atomic<'s> {
     pub(crate) fn send(&self, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
         let mut state = self.session.ready(self.action)?;
         statements.iter().try_for_each(Sql::check)?;
-        let depth = self.depth;
-        let Some(level) = state.levels.get_mut(depth - 1).filter(|level| !level.opened) else {
+        if state.levels.get(self.depth - 1).is_none_or(|level| level.opened) {
             return state.batch(self.action, statements);
-        };
-        level.opened = true;
-        let begin = if level.savepoint { sql!("SAVEPOINT pgsteward_{}", depth) } else { sql!("BEGIN") };
+        }
+        drop(state);
+        // Each statement must see what others have committed by then: that is how a change is checked.
+        self.open(sql!("BEGIN ISOLATION LEVEL READ COMMITTED"), statements)
+    }
+
+    /// Opens the transaction, and sends its first statements.
+    fn open(&self, begin: Sql, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
+        let mut state = self.session.ready(self.action)?;
+        let savepoint = state.levels.get_mut(self.depth - 1).is_some_and(|level| {
+            level.opened = true;
+            level.savepoint
+        });
+        let begin = if savepoint { sql!("SAVEPOINT pgsteward_{}", self.depth) } else { begin };
         let mut batch = vec![begin];
         batch.extend_from_slice(statements);
         let mut answers = state.batch(self.action, &batch)?;
@@ -132,6 +142,22 @@ impl<'s> Atomic<'s> {
         kept.and(result)
     }
 
+    /// Commits. COMMIT in a failed transaction rolls back without a word, and where there is none it
+    /// says little more; a SELECT before it fails in the one, and tells the other.
+    fn commit(&self, state: &mut State) -> Result<Vec<Vec<Row>>> {
+        let inside = sql!(
+            "SELECT pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp() AS inside"
+        );
+        let answer = state.batch(self.action, &[inside, sql!("COMMIT")])?;
+        match answer.iter().flatten().next().map(|row| row.truth("inside")) {
+            Some(Ok(true)) => Ok(answer),
+            _ => Err(Error::invalid(
+                format!("COMMIT or ROLLBACK inside an attempt to {}", self.action),
+                "it ended the transaction early, and what came after it was made by itself",
+            )),
+        }
+    }
+
     fn end(&self, keep: bool) -> Result<()> {
         let mut state = self.session.lock();
         let depth = self.depth;
@@ -143,8 +169,7 @@ impl<'s> Atomic<'s> {
                 reason: "the connection was lost inside a transaction, and the transaction with it".into(),
             }),
             (false, _, _) => Ok(Vec::new()),
-            // COMMIT in a failed transaction rolls back without a word; SELECT does not.
-            (true, true, false) => state.batch(self.action, &[sql!("SELECT 1"), sql!("COMMIT")]),
+            (true, true, false) => self.commit(&mut state),
             (true, true, true) => state.batch(self.action, &[sql!("RELEASE SAVEPOINT pgsteward_{}", depth)]),
             (true, false, false) => state.batch(self.action, &[sql!("ROLLBACK")]),
             (true, false, true) => state.batch(

@@ -310,6 +310,7 @@ impl Kind for Database {
     type Key = String;
     type Definition = Nothing;
     const KIND: &'static str = "database";
+    const DRAGS_CONNECTIONS: bool = true;
 
     fn query(which: Which<'_, String>, server: &ServerVersion) -> Sql {
         let filter = match which {
@@ -370,10 +371,6 @@ impl Kind for Database {
 
     fn oid(&self) -> u32 {
         self.oid
-    }
-
-    fn database(&self) -> Option<&str> {
-        Some(&self.name)
     }
 
     fn is_system(&self) -> bool {

@@ -503,7 +503,7 @@ mod tests {
             (s.cache, s.cycle) = (5, Cycle::Wrap);
         });
         let expected =
-            "ALTER SEQUENCE \"public\".\"s\" INCREMENT BY 2 MINVALUE  -11 MAXVALUE 202 START WITH 101 CACHE 5 CYCLE;\n";
+            "ALTER SEQUENCE \"public\".\"s\" INCREMENT BY 2 MINVALUE -11 MAXVALUE 202 START WITH 101 CACHE 5 CYCLE;\n";
         assert_eq!(sql, expected);
         assert_eq!(alter(&sequence, |s| s.minimum = Some(1)), "");
     }
@@ -524,9 +524,9 @@ mod tests {
     fn limits_are_said_anew_with_a_type_or_a_direction() {
         let sql =
             alter(&Sequence { minimum: Some(-5), ..Sequence::new("s") }, |s| s.data_type = SequenceType::SmallInt);
-        assert_eq!(sql, "ALTER SEQUENCE \"public\".\"s\" AS smallint MINVALUE  -5 NO MAXVALUE;\n");
+        assert_eq!(sql, "ALTER SEQUENCE \"public\".\"s\" AS smallint MINVALUE -5 NO MAXVALUE;\n");
         let down = Sequence { increment: -1, ..Sequence::new("s") };
-        assert_eq!(down.to_create(&version()).to_string(), "CREATE SEQUENCE \"public\".\"s\" INCREMENT BY  -1;\n");
+        assert_eq!(down.to_create(&version()).to_string(), "CREATE SEQUENCE \"public\".\"s\" INCREMENT BY -1;\n");
         assert_eq!((down.range(), down.first_value()), (i64::MIN..=-1, -1));
         let sql = alter(&Sequence { start: Some(7), ..Sequence::new("s") }, |s| s.increment = -1);
         assert!(sql.starts_with("-- refused: invalid start 7: it must be from -9223372036854775808 to -1"), "{sql}");

@@ -218,6 +218,7 @@ impl Kind for Table {
     type Key = Name;
     type Definition = TableDefinition;
     const KIND: &'static str = "table";
+    const DRAGS_OTHERS: bool = true;
 
     fn query(which: Which<'_, Name>, _: &ServerVersion) -> Sql {
         sql!(

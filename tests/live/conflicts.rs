@@ -177,3 +177,24 @@ fn p024_a_failing_alter_leaves_nothing_half_done() {
     assert!(schema.alter().unwrap_err().is_not_found());
     assert!(schema.is_changed());
 }
+
+/// A snapshot of the transaction's beginning would hide that the statement hit another table.
+#[test]
+fn a_change_that_waited_is_checked_at_every_isolation_level() {
+    let (mine, theirs) = two();
+    mine.execute(
+        "CREATE TABLE t (); CREATE TABLE other (); SET default_transaction_isolation = 'repeatable read'",
+        &[],
+    )
+    .unwrap();
+    let mut object = mine.tables().get("t").unwrap();
+    object.comment = Some("mine".into());
+    let swap = "BEGIN; ALTER TABLE t RENAME TO swap; ALTER TABLE other RENAME TO t; ALTER TABLE swap RENAME TO other";
+    theirs.execute(swap, &[]).unwrap();
+    let waiting = thread::spawn(move || object.alter());
+    until_it_waits("COMMENT ON TABLE \"public\".\"t\"");
+    theirs.execute("COMMIT", &[]).unwrap();
+    conflict(waiting.join().unwrap().unwrap_err());
+    mine.refresh();
+    assert!(mine.tables().iter().unwrap().all(|table| table.comment.is_none()));
+}

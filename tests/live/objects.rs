@@ -198,3 +198,39 @@ fn a_script_names_what_it_would_leave_out() {
         cluster.execute("DROP TABLE t CASCADE", &[]).unwrap();
     }
 }
+
+#[test]
+fn what_goes_along_is_seen() {
+    let cluster = fresh();
+    let role = cluster.roles().create(pgsteward::Role::new(crate::support::unique("r"))).unwrap();
+    cluster
+        .execute(
+            "CREATE VIEW v1 AS SELECT 1 AS a; CREATE VIEW v2 AS SELECT * FROM v1; \
+             CREATE TABLE par (a int) PARTITION BY RANGE (a); CREATE TABLE par1 PARTITION OF par DEFAULT; \
+             CREATE TABLE t (id serial)",
+            &[],
+        )
+        .unwrap();
+    assert_eq!((cluster.views().len().unwrap(), cluster.tables().len().unwrap()), (2, 3));
+    let mut sequences: Vec<_> = cluster.sequences().iter().unwrap().collect();
+    cluster.views().get("v1").unwrap().drop_cascade().unwrap();
+    assert!(!cluster.views().contains("v2").unwrap());
+    assert_eq!(cluster.tables().len().unwrap(), 3);
+    cluster.tables().get("par").unwrap().drop().unwrap();
+    assert!(!cluster.tables().contains("par1").unwrap());
+    let mut table = cluster.tables().get("t").unwrap();
+    table.owner = role.name.clone();
+    table.alter().unwrap();
+    assert_eq!(cluster.sequences().get("t_id_seq").unwrap().owner, role.name);
+    sequences.iter_mut().for_each(|sequence| sequence.refresh().unwrap());
+    cluster.reassign_owner(&mut sequences, &role.name).unwrap();
+    table.definition_mut().unwrap().columns.remove("id");
+    table.alter().unwrap();
+    assert!(cluster.sequences().is_empty().unwrap());
+}
+
+#[test]
+fn a_system_object_is_not_said_to_be_missing() {
+    let error = fresh().roles().get("pg_monitor").unwrap_err();
+    assert!(matches!(&error, Error::NotFound { what } if what.contains("with_system")), "{error}");
+}

@@ -83,3 +83,44 @@ fn a_plan_reaches_into_other_databases() {
     assert!(there.schemas().contains("app").unwrap());
     assert!(!here.schemas().contains("app").unwrap());
 }
+
+#[test]
+fn what_a_plan_makes_can_be_changed_in_it() {
+    let cluster = fresh();
+    let (first, second) = (unique("a"), unique("b"));
+    let plan = cluster
+        .plan(|c| {
+            let mut role = c.roles().create(Role::new(&first))?;
+            role.name = second.clone();
+            role.alter()?;
+            role.login = true;
+            role.alter()?;
+            c.schemas().create(Schema::new("app"))?;
+            let mut table = c.tables().create(Table::new("t"))?;
+            table.schema = "app".into();
+            table.alter()
+        })
+        .unwrap();
+    plan.apply().unwrap();
+    assert!(cluster.roles().get(second.as_str()).unwrap().login);
+    assert!(cluster.tables().contains("app.t").unwrap());
+}
+
+#[test]
+fn what_runs_in_a_plan_is_undone() {
+    let cluster = fresh();
+    let plan = cluster
+        .plan(|c| {
+            c.execute("SELECT lo_create(424242)", &[]).ok();
+            assert!(!c.large_objects().contains(424242_u32)?);
+            c.schemas().create(Schema::new("app"))?;
+            c.execute("SELECT 1", &[])?;
+            assert!(c.schemas().contains("app")?, "what was planned is still known");
+            c.execute("VACUUM", &[]).map(drop)
+        })
+        .unwrap();
+    assert!(plan.to_string().ends_with("VACUUM;\n"), "{plan}");
+    plan.apply().unwrap();
+    cluster.transaction(|| cluster.plan(|c| c.execute("CREATE TABLE t ()", &[]).map(drop)).map(drop)).unwrap();
+    assert!(!cluster.tables().contains("t").unwrap());
+}

@@ -341,3 +341,74 @@ fn p005_refresh_reads_everything_anew() {
     assert_eq!((cluster.schemas().len().unwrap(), cluster.tables().len().unwrap()), (2, 1));
     let _: Vec<Object<Table>> = cluster.tables().matching(&regex::Regex::new(r"^app\.").unwrap()).unwrap();
 }
+
+#[test]
+fn a_failed_transaction_of_the_users_own_can_be_ended() {
+    let cluster = fresh();
+    cluster.execute("CREATE SEQUENCE s; SET search_path = pg_catalog, public", &[]).unwrap();
+    let sequence = cluster.sequences().get("s").unwrap();
+    cluster.execute("BEGIN", &[]).unwrap();
+    assert!(sequence.currval().is_err());
+    cluster.execute("ROLLBACK", &[]).unwrap();
+    assert_eq!(value(&cluster, "SHOW search_path"), "pg_catalog, public");
+    cluster
+        .transaction(|| {
+            cluster.execute("SAVEPOINT a", &[])?;
+            assert!(sequence.currval().is_err());
+            cluster.execute("ROLLBACK TO a", &[])?;
+            assert_eq!(value(&cluster, "SHOW search_path"), "pg_catalog, public");
+            cluster.schemas().create(Schema::new("kept")).map(drop)
+        })
+        .unwrap();
+    assert!(cluster.schemas().contains("kept").unwrap());
+    assert_eq!(value(&cluster, "SHOW search_path"), "pg_catalog, public");
+}
+
+#[test]
+fn savepoints_of_the_user_and_several_statements_do_not_meet() {
+    let cluster = fresh();
+    cluster
+        .transaction(|| {
+            cluster.execute("SAVEPOINT a", &[])?;
+            cluster.execute("RELEASE a; -- done", &[])?;
+            cluster.execute("SAVEPOINT a", &[])?;
+            cluster.execute("ROLLBACK TO a; -- back", &[])?;
+            cluster.execute("CREATE TABLE t (); -- made", &[]).map(drop)
+        })
+        .unwrap();
+    assert!(cluster.tables().contains("t").unwrap());
+}
+
+#[test]
+fn a_transaction_that_was_ended_inside_is_no_success() {
+    let cluster = fresh();
+    for end in ["COMMIT", "ROLLBACK"] {
+        let result = cluster.transaction(|| cluster.execute(end, &[]).map(drop));
+        assert!(matches!(result, Err(Error::Invalid { .. })), "{end}");
+    }
+    assert!(cluster.transaction(|| Ok(())).is_ok());
+}
+
+#[test]
+fn an_object_that_was_refreshed_in_a_transaction_knows_that_it_was_undone() {
+    let cluster = fresh();
+    let mut schema = cluster.schemas().create(Schema::new("app")).unwrap();
+    let undone: Result<()> = cluster.transaction(|| {
+        schema.comment = Some("x".into());
+        schema.alter()?;
+        schema.refresh()?;
+        Err(Error::NotFound { what: "x".into() })
+    });
+    assert!(undone.is_err() && schema.is_changed());
+    schema.alter().unwrap();
+    assert_eq!(cluster.schemas().get("app").unwrap().comment.as_deref(), Some("x"));
+}
+
+#[test]
+fn the_users_encoding_and_default_places_do_not_reach_the_crates_own_statements() {
+    let cluster = fresh();
+    cluster.execute("SET client_encoding = 'LATIN1'; SET default_table_access_method = 'heap'", &[]).unwrap();
+    cluster.schemas().create(Schema::new("größe")).unwrap();
+    let other = connect(cluster.current_database(), "postgres");
+    assert!(other.schemas().contains("größe").unwrap());
+}
