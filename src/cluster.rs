@@ -13,6 +13,7 @@ use postgres::{Client, Config};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -31,15 +32,24 @@ struct Inner {
     kept: Mutex<HashMap<(TypeId, System), Box<dyn Any + Send>>>,
     /// Where writes go instead of to the server, in a plan.
     plan: Option<Scope>,
-    /// The thread that is making a plan on this connection.
-    planning: Arc<Mutex<Option<ThreadId>>>,
+    /// The threads that are making a plan on this connection, each once for each of its plans.
+    planning: Arc<Mutex<Vec<ThreadId>>>,
     databases: Mutex<HashMap<String, Cluster>>,
+    /// How often what is kept was changed: what was read before a change is not kept after it.
+    changes: AtomicU64,
 }
 
 /// A plan in the making, and the cluster that it is for.
 struct Scope {
     recorder: Recorder,
     root: Cluster,
+}
+
+/// A point in the life of what is kept.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Moment {
+    changes: u64,
+    undone: u64,
 }
 
 /// What is kept of a kind, and how many times something had been undone when it was read.
@@ -114,8 +124,15 @@ impl Cluster {
         Self::with_plan(session, None, Arc::default())
     }
 
-    fn with_plan(session: Arc<Session>, plan: Option<Scope>, planning: Arc<Mutex<Option<ThreadId>>>) -> Self {
-        let inner = Inner { session, kept: Mutex::default(), plan, planning, databases: Mutex::default() };
+    fn with_plan(session: Arc<Session>, plan: Option<Scope>, planning: Arc<Mutex<Vec<ThreadId>>>) -> Self {
+        let inner = Inner {
+            session,
+            kept: Mutex::default(),
+            plan,
+            planning,
+            databases: Mutex::default(),
+            changes: AtomicU64::new(0),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -172,6 +189,7 @@ impl Cluster {
 
     /// Forgets everything that was read: every collection is read anew when it is next used. Sends nothing.
     pub fn refresh(&self) {
+        self.note_change();
         lock(&self.inner.kept).clear();
     }
 
@@ -223,6 +241,7 @@ impl Cluster {
     }
 
     /// Runs a closure with the driver's client, in a transaction: kept if it returns `Ok`, undone if not.
+    /// Inside, use savepoints: the client's own `transaction()` sends BEGIN and COMMIT, which end this one.
     ///
     /// # Errors
     /// Those of the closure, and of the transaction.
@@ -262,8 +281,8 @@ impl Cluster {
     pub fn plan<R>(&self, f: impl FnOnce(&Cluster) -> Result<R>) -> Result<Plan> {
         let scope = Scope { recorder: Recorder::default(), root: self.clone() };
         let scope = Self::with_plan(self.inner.session.clone(), Some(scope), self.inner.planning.clone());
-        let outer = lock(&self.inner.planning).replace(thread::current().id());
-        let _end = EndOfPlan { planning: &self.inner.planning, outer };
+        lock(&self.inner.planning).push(thread::current().id());
+        let _end = EndOfPlan { planning: &self.inner.planning };
         f(&scope)?;
         match &scope.inner.plan {
             Some(scope) => Ok(scope.recorder.finish(self)),
@@ -273,7 +292,7 @@ impl Cluster {
 
     /// Where a write goes: into the plan if this is a plan's cluster, to the server if not.
     pub(crate) fn plan_in_progress(&self) -> Result<Option<&Recorder>> {
-        if self.inner.plan.is_none() && *lock(&self.inner.planning) == Some(thread::current().id()) {
+        if self.inner.plan.is_none() && lock(&self.inner.planning).contains(&thread::current().id()) {
             return Err(Error::invalid(
                 "change made while a plan is collected",
                 "it would reach the server; use the cluster that the plan's closure is given, and objects from it",
@@ -306,16 +325,29 @@ impl Cluster {
         let undone = self.session().undone();
         let mut kept = lock(&self.inner.kept);
         let kept = kept.get_mut(&(TypeId::of::<T>(), system)).and_then(|kept| kept.downcast_mut::<Kept<T>>());
-        f(kept.filter(|kept| kept.undone == undone).map(|kept| &mut kept.items))
+        f(kept.filter(|kept| self.inner.plan.is_some() || kept.undone == undone).map(|kept| &mut kept.items))
     }
 
-    pub(crate) fn keep<T: Kind>(&self, system: System, items: Items<T>, undone: u64) {
-        let kept: Box<dyn Any + Send> = Box::new(Kept { items, undone });
-        lock(&self.inner.kept).insert((TypeId::of::<T>(), system), kept);
+    /// Keeps what was read, unless something changed meanwhile.
+    pub(crate) fn keep<T: Kind>(&self, system: System, items: Items<T>, read_at: Moment) {
+        let mut kept = lock(&self.inner.kept);
+        if self.moment() == read_at {
+            kept.insert((TypeId::of::<T>(), system), Box::new(Kept { items, undone: read_at.undone }));
+        }
+    }
+
+    /// What is compared before and after something is read.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { changes: self.inner.changes.load(Ordering::Acquire), undone: self.session().undone() }
+    }
+
+    fn note_change(&self) {
+        self.inner.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets what is kept of a kind.
     pub(crate) fn forget_kind<T: Kind>(&self) {
+        self.note_change();
         lock(&self.inner.kept).retain(|(kind, _), _| *kind != TypeId::of::<T>());
     }
 
@@ -329,6 +361,7 @@ impl Cluster {
     /// Takes over what became of an object: what was under `before` is now `after`. What other
     /// kinds say of an object that was renamed or dropped (an owner, a schema) is read anew.
     pub(crate) fn saw<T: Kind>(&self, before: Option<&T::Key>, after: Option<&Arc<T>>) {
+        self.note_change();
         for system in [System::LeftOut, System::Included] {
             self.kept::<T, ()>(system, |items| {
                 let Some(items) = items else { return };
@@ -365,13 +398,15 @@ impl fmt::Debug for Cluster {
 
 /// Ends the scope of a plan, also when its closure panics.
 struct EndOfPlan<'a> {
-    planning: &'a Mutex<Option<ThreadId>>,
-    outer: Option<ThreadId>,
+    planning: &'a Mutex<Vec<ThreadId>>,
 }
 
 impl Drop for EndOfPlan<'_> {
     fn drop(&mut self) {
-        *lock(self.planning) = self.outer;
+        let mut planning = lock(self.planning);
+        if let Some(position) = planning.iter().position(|thread| *thread == thread::current().id()) {
+            planning.remove(position);
+        }
     }
 }
 

@@ -246,7 +246,7 @@ impl<T: Kind> Collection<T> {
             System::Included => Which::WithSystem,
         };
         let mut items = Items::<T>::new();
-        let read_before = self.cluster.session().undone();
+        let read_at = self.cluster.moment();
         self.cluster.session().read(
             &format!("list every {}", T::KIND),
             &T::query(which, self.cluster.version()),
@@ -257,7 +257,7 @@ impl<T: Kind> Collection<T> {
             },
         )?;
         let result = use_items(&mut items);
-        self.cluster.keep::<T>(self.system, items, read_before);
+        self.cluster.keep::<T>(self.system, items, read_at);
         Ok(result)
     }
 }

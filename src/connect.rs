@@ -1,5 +1,6 @@
 //! Making a connection, within a deadline.
 use crate::error::{Error, Result};
+use crate::sql::Ident;
 use crate::version::{OLDEST, ServerVersion};
 use postgres::config::Host;
 use postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
@@ -19,8 +20,11 @@ pub(crate) struct Facts {
     pub(crate) pid: i32,
 }
 
-/// Opens a connection and asks what it is connected to.
-pub(crate) fn open(config: &Config) -> Result<(Client, Facts)> {
+/// Opens a connection, asks what it is connected to, and becomes the role: all within the deadline.
+///
+/// It is done on a thread of its own: the driver's timeout covers neither a server that accepts and
+/// stays silent nor a slow look-up of names. A thread that is left behind ends with its socket.
+pub(crate) fn open(config: &Config, role: Option<&str>) -> Result<(Client, Facts)> {
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(Error::invalid(
             "connection parameters",
@@ -28,13 +32,35 @@ pub(crate) fn open(config: &Config) -> Result<(Client, Facts)> {
         ));
     }
     let action = format!("connect to {}", target(config));
+    let deadline = config.get_connect_timeout().copied().unwrap_or(DEADLINE);
+    let (sender, receiver) = mpsc::channel();
+    let (config, role, doing) = (config.clone(), role.map(str::to_owned), action.clone());
+    let attempt = move || {
+        let _ = sender.send(attempt(config, role.as_deref(), &doing));
+    };
+    thread::Builder::new()
+        .name("pgsteward-connect".into())
+        .spawn(attempt)
+        .map_err(|error| Error::io(&action, error))?;
+    receiver.recv_timeout(deadline).unwrap_or_else(|_| {
+        let reason = format!("no answer within {} seconds (connect_timeout)", deadline.as_secs_f32());
+        Err(Error::Connection { action, reason })
+    })
+}
+
+fn attempt(config: Config, role: Option<&str>, action: &str) -> Result<(Client, Facts)> {
     let started = Instant::now();
-    let mut client = dial(config, &action)?;
-    let (facts, process) = inspect(&mut client, &action)?;
+    let mut client = dial(&config, action)?;
+    let (facts, process) = inspect(&mut client, action)?;
     // A server process that is older than its connection, or that listens elsewhere, belongs to a pooler perhaps.
     let older = process.age > started.elapsed() + Duration::from_secs(1);
-    if older || !dialled(config, process.port) {
-        refuse_shared(config, &facts, &action)?;
+    if older || !dialled(&config, process.port) {
+        refuse_shared(&config, &facts, action)?;
+    }
+    if let Some(role) = role {
+        let sql = sql!("SET ROLE {}", Ident(role));
+        sql.check()?;
+        client.batch_execute(sql.text()).map_err(|error| Error::driver(&format!("become {role:?}"), &error))?;
     }
     Ok((client, facts))
 }
@@ -54,29 +80,14 @@ fn dialled(config: &Config, port: Option<u16>) -> bool {
     }
 }
 
-/// Connects on a thread of its own: the driver's timeout covers neither a server that accepts and
-/// stays silent nor a slow look-up of names. A thread that is left behind ends with its socket.
 fn dial(config: &Config, action: &str) -> Result<Client> {
-    let deadline = config.get_connect_timeout().copied().unwrap_or(DEADLINE);
-    let (sender, receiver) = mpsc::channel();
     let mut config = config.clone();
     config.notice_callback(|notice| log::info!("{}: {}", notice.severity(), notice.message()));
-    let connect = move || {
-        let _ = sender.send(config.connect(NoTls));
-    };
-    thread::Builder::new().name("pgsteward-connect".into()).spawn(connect).map_err(|error| Error::io(action, error))?;
-    match receiver.recv_timeout(deadline) {
-        Ok(Ok(client)) => Ok(client),
-        Ok(Err(error)) => Err(match Error::driver(action, &error) {
-            // Whatever the driver says about connecting, there is no connection.
-            Error::Invalid { why, .. } => Error::Connection { action: action.into(), reason: why },
-            other => other,
-        }),
-        Err(_) => Err(Error::Connection {
-            action: action.into(),
-            reason: format!("no answer within {} seconds (connect_timeout)", deadline.as_secs_f32()),
-        }),
-    }
+    config.connect(NoTls).map_err(|error| match Error::driver(action, &error) {
+        // Whatever the driver says about connecting, there is no connection.
+        Error::Invalid { why, .. } => Error::Connection { action: action.into(), reason: why },
+        other => other,
+    })
 }
 
 /// Asks a connection what it is connected to. Servers that are not PostgreSQL, or too old, are refused.
@@ -84,7 +95,7 @@ pub(crate) fn inspect(client: &mut Client, action: &str) -> Result<(Facts, Proce
     const QUESTION: &str = "SELECT pg_catalog.version() AS product, \
         pg_catalog.current_setting('server_version') AS version, \
         pg_catalog.current_database() AS database, pg_catalog.pg_backend_pid() AS pid, \
-        COALESCE(pg_catalog.inet_server_port()::text, pg_catalog.current_setting('port')) AS port, \
+        COALESCE(pg_catalog.inet_server_port()::pg_catalog.text, pg_catalog.current_setting('port')) AS port, \
         (SELECT GREATEST(pg_catalog.date_part('epoch', pg_catalog.age(pg_catalog.clock_timestamp(), backend_start)), 0) \
          FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) AS age";
     let answer = client.simple_query(QUESTION).map_err(|error| Error::driver(action, &error))?;

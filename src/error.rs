@@ -216,6 +216,10 @@ impl Error {
         let Some(db) = error.as_db_error() else {
             return match of_the_connection(error) {
                 true => Self::Connection { action, reason: chain(error) },
+                false if error.to_string().starts_with("unexpected message") => Self::invalid(
+                    format!("COPY in an attempt to {action}"),
+                    "its data needs the driver's own calls: Cluster::with_client, copy_in and copy_out",
+                ),
                 false => Self::invalid(format!("parameter or result while trying to {action}"), chain(error)),
             };
         };
@@ -238,8 +242,7 @@ impl Error {
 /// parameter or a column.
 fn of_the_connection(error: &postgres::Error) -> bool {
     let text = error.to_string();
-    let about =
-        ["error connecting", "error communicating", "error performing TLS", "authentication", "timeout", "unexpected"];
+    let about = ["error connecting", "error communicating", "error performing TLS", "authentication", "timeout"];
     error.is_closed() || about.iter().any(|start| text.starts_with(start))
 }
 
@@ -271,7 +274,7 @@ fn remedy(action: &str) -> String {
 
 /// 57P01 to 57P05: the server ended the session.
 fn is_shutdown(code: &SqlState) -> bool {
-    ["57P01", "57P02", "57P03", "57P05"].contains(&code.code())
+    ["57P01", "57P02", "57P03", "57P04", "57P05"].contains(&code.code())
 }
 
 /// The whole chain of causes on one line: the driver's own text says little more than its class.

@@ -48,7 +48,7 @@ impl Recorder {
 }
 
 impl Plan {
-    /// The statements, in order.
+    /// The statements, in order, for whatever database they are; `Display` says for which.
     pub fn script(&self) -> Script {
         let mut script = Script::new();
         for step in &self.steps {
@@ -98,7 +98,17 @@ impl Step {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.script().fmt(f)
+        let mut here = &None;
+        for step in &self.steps {
+            if step.elsewhere != *here {
+                here = &step.elsewhere;
+                let name = here.as_deref().unwrap_or(self.cluster.current_database());
+                // A line break would end the comment, and make SQL of the rest of the name.
+                writeln!(f, "-- in database {:?}", name.replace(['\n', '\r'], " "))?;
+            }
+            step.script.fmt(f)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 use crate::connect::{self, Facts};
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::sql::{Ident, Sql};
+use crate::sql::Sql;
 use crate::transaction::Level;
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
@@ -16,7 +16,8 @@ use std::thread::{self, ThreadId};
 /// for a catalogue function and so that the server prints names and values in one form. Timeouts
 /// are left as they are: they are the administrator's.
 const OWN_SETTINGS: [(&str, &str); 10] = [
-    ("search_path", ""),
+    // Temporary objects are searched last: first, they could stand in for types of the catalogue.
+    ("search_path", "pg_catalog, pg_temp"),
     ("datestyle", "ISO"),
     ("intervalstyle", "postgres"),
     ("extra_float_digits", "3"),
@@ -39,6 +40,9 @@ pub(crate) enum Side {
     Unknown,
 }
 
+/// Whether a statement is inside a transaction block: the block began before the statement did.
+const INSIDE: &str = "(pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp())";
+
 pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
     config: Option<Config>,
@@ -56,8 +60,8 @@ pub(crate) struct State {
     pid: i32,
     side: Side,
     pub(crate) levels: Vec<Level>,
-    /// In a transaction that the user began by a statement of his own.
-    pub(crate) foreign: bool,
+    /// Whether the user began a transaction by a statement of his own; none if he may have since it was asked.
+    foreign: Option<bool>,
     /// The thread whose transaction is open.
     owner: Option<ThreadId>,
     gone: Option<Gone>,
@@ -73,7 +77,7 @@ enum Gone {
 
 impl Session {
     pub(crate) fn connect(config: Config, role: Option<String>) -> Result<Arc<Self>> {
-        let (client, facts) = open(&config, role.as_deref())?;
+        let (client, facts) = connect::open(&config, role.as_deref())?;
         Ok(Self::new(Some(config), role, client, facts))
     }
 
@@ -89,7 +93,7 @@ impl Session {
             pid: facts.pid,
             side: Side::User,
             levels: Vec::new(),
-            foreign: false,
+            foreign: None,
             owner: None,
             gone: None,
         };
@@ -144,9 +148,9 @@ impl Session {
             }
             (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
             (Some(Gone::Lost), Some(config)) => {
-                let (client, facts) = open(config, self.role.as_deref())?;
+                let (client, facts) = connect::open(config, self.role.as_deref())?;
                 (state.client, state.pid) = (Some(client), facts.pid);
-                (state.side, state.foreign, state.gone) = (Side::User, false, None);
+                (state.side, state.foreign, state.gone) = (Side::User, None, None);
                 // Another server perhaps, after a fail-over, or the same one with another database of that name.
                 self.forget();
                 Ok(state)
@@ -195,7 +199,7 @@ impl Session {
     /// Runs statements of the user's, under his own settings.
     pub(crate) fn run_for_user(&self, action: &str, statements: &[Sql]) -> Result<()> {
         let mut state = self.ready(action)?;
-        state.switch(Side::User, action)?;
+        state.hand_over(action)?;
         state.batch(action, statements).map(drop)
     }
 
@@ -203,14 +207,22 @@ impl Session {
     pub(crate) fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
         let action = "execute a statement";
         let mut state = self.ready(action)?;
-        state.switch(Side::User, action)?;
+        state.hand_over(action)?;
         log::debug!("{sql}");
         if !parameters.is_empty() || !sql.trim_end().trim_end_matches(';').contains(';') {
             return state.call(action, |client| client.query(sql, parameters));
         }
         // Perhaps several statements. The server says so when it is asked to prepare them; a
         // savepoint keeps its refusal from ending a transaction that is open.
-        let guarded = state.call(action, |client| client.batch_execute("SAVEPOINT pgsteward_probe")).is_ok();
+        let guarded = match state.is_inside(action) {
+            // Nothing is lost in a failed transaction; the statements may be the ones that end it.
+            Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => false,
+            inside => inside?,
+        };
+        if guarded {
+            state.call(action, |client| client.batch_execute("SAVEPOINT pgsteward_probe"))?;
+        }
+        state.foreign = None;
         let prepared = state.call(action, |client| client.prepare(sql));
         let several = matches!(&prepared, Err(Error::Server { cause, .. })
             if cause.code == SqlState::SYNTAX_ERROR && cause.routine.as_deref() == Some("exec_parse_message"));
@@ -233,16 +245,15 @@ impl Session {
     pub(crate) fn query_read_only(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
         let action = "execute a statement";
         let mut state = self.ready(action)?;
-        state.switch(Side::User, action)?;
-        let inside = "SAVEPOINT pgsteward_look; SET TRANSACTION READ ONLY";
-        let end = match state.call(action, |client| client.batch_execute(inside)) {
-            Ok(()) => "ROLLBACK TO pgsteward_look; RELEASE pgsteward_look",
-            Err(error) if error.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => {
-                state.call(action, |client| client.batch_execute("BEGIN READ ONLY"))?;
-                "ROLLBACK"
-            }
-            Err(error) => return Err(error),
+        state.hand_over(action)?;
+        let (begin, end) = match state.is_inside(action)? {
+            true => (
+                "SAVEPOINT pgsteward_look; SET TRANSACTION READ ONLY",
+                "ROLLBACK TO pgsteward_look; RELEASE pgsteward_look",
+            ),
+            false => ("BEGIN READ ONLY", "ROLLBACK"),
         };
+        state.call(action, |client| client.batch_execute(begin))?;
         let result = state.call(action, |client| client.query(sql, parameters));
         state.call(action, |client| client.batch_execute(end))?;
         result
@@ -252,7 +263,7 @@ impl Session {
     pub(crate) fn lend<R>(&self, f: impl FnOnce(&mut Client) -> R) -> Result<R> {
         let action = "use the connection";
         let mut state = self.ready(action)?;
-        state.switch(Side::User, action)?;
+        state.hand_over(action)?;
         let owner = state.owner.replace(thread::current().id());
         let client = state.take(Gone::Lent);
         drop(state);
@@ -267,7 +278,7 @@ impl Session {
     pub(crate) fn give_back(&self) -> Result<Client> {
         let action = "give the connection back";
         let mut state = self.ready(action)?;
-        state.switch(Side::User, action)?;
+        state.hand_over(action)?;
         let lost = || Error::Connection { action: action.into(), reason: "it was lost".into() };
         state.take(Gone::GivenBack).ok_or_else(lost)
     }
@@ -277,16 +288,6 @@ impl Session {
         state.owner = (!state.levels.is_empty()).then(|| thread::current().id());
         self.turn.notify_all();
     }
-}
-
-fn open(config: &Config, role: Option<&str>) -> Result<(Client, Facts)> {
-    let (mut client, facts) = connect::open(config)?;
-    if let Some(role) = role {
-        let (action, sql) = (format!("become {}", Ident(role).0), sql!("SET ROLE {}", Ident(role)));
-        sql.check()?;
-        client.batch_execute(sql.text()).map_err(|error| Error::driver(&action, &error))?;
-    }
-    Ok((client, facts))
 }
 
 /// The connection while it is lent; it comes back also when the closure panics.
@@ -351,14 +352,7 @@ impl State {
         if self.side == side {
             return Ok(());
         }
-        let local = match self.levels.iter().any(|level| level.opened) {
-            true => sql!("true"),
-            // A transaction that the user began by a statement of his own shows by its older time.
-            false => {
-                sql!("(pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp())")
-            }
-        };
-        let answer = match self.batch(action, &[self.settings(side, &local)]) {
+        let answer = match self.batch(action, &[self.settings(side)]) {
             // Nothing but the user's own ROLLBACK can be said in a failed transaction, and it brings
             // back the settings from before.
             Err(error) if side == Side::User && error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
@@ -372,13 +366,35 @@ impl State {
             self.take(Gone::Lost);
             return Err(connect::pooled());
         };
-        self.foreign = self.levels.is_empty() && row.truth("inside")?;
+        let inside = row.truth("inside")?;
+        if self.levels.iter().any(|level| level.opened) && !inside {
+            return Err(ended_early(action));
+        }
+        self.foreign = Some(self.levels.is_empty() && inside);
         self.side = side;
         Ok(())
     }
 
+    /// Whether a transaction is open: one of this crate's, or one that the user began by a statement.
+    pub(crate) fn is_inside(&mut self, action: &str) -> Result<bool> {
+        if let (true, None) = (self.levels.is_empty(), self.foreign) {
+            let answer = self.batch(action, &[sql!("SELECT {} AS inside", INSIDE)])?;
+            let inside = answer.iter().flatten().next().map(|row| row.truth("inside")).transpose()?;
+            self.foreign = Some(inside == Some(true));
+        }
+        Ok(!self.levels.is_empty() || self.foreign == Some(true))
+    }
+
+    /// Statements of the user's are about to run, which may begin or end a transaction.
+    fn hand_over(&mut self, action: &str) -> Result<()> {
+        self.switch(Side::User, action)?;
+        self.foreign = None;
+        Ok(())
+    }
+
     /// One statement that puts the other side's settings away and this side's in their place.
-    fn settings(&self, side: Side, local: &Sql) -> Sql {
+    fn settings(&self, side: Side) -> Sql {
+        let local = INSIDE;
         let put_away = |name: &'static str, value: &'static str| {
             let kept =
                 sql!("pg_catalog.set_config('pgsteward.{}', pg_catalog.current_setting('{}'), {})", name, name, local);
@@ -424,6 +440,14 @@ impl State {
         }
         Ok(answers)
     }
+}
+
+/// The error for a closure that ended the transaction around it by a statement of its own.
+pub(crate) fn ended_early(action: &str) -> Error {
+    Error::invalid(
+        format!("COMMIT or ROLLBACK inside an attempt to {action}"),
+        "it ended the transaction early, and what came after it was made by itself",
+    )
 }
 
 /// The rows of each statement of a batch.

@@ -1,7 +1,7 @@
 //! Transactions, nested as deep as wanted.
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::session::{Session, Side, State};
+use crate::session::{Session, Side, State, ended_early};
 use crate::sql::Sql;
 use postgres::error::SqlState;
 use std::sync::Arc;
@@ -37,6 +37,11 @@ pub(crate) struct Level {
 }
 
 impl Session {
+    /// Whether a transaction is open, of this crate's or of the user's own.
+    pub(crate) fn is_inside(&self, action: &str) -> Result<bool> {
+        self.ready(action)?.is_inside(action)
+    }
+
     /// The fate of the innermost open transaction, if one is open.
     pub(crate) fn fate(&self) -> Option<Arc<Fate>> {
         self.lock().levels.last().map(|level| level.fate.clone())
@@ -48,7 +53,7 @@ impl Session {
         // What the user sets inside is to last as it would without this crate.
         state.switch(Side::User, action)?;
         drop(state);
-        let transaction = Atomic::enter(self, action)?;
+        let transaction = Atomic::enter(self, action, Scope::User)?;
         transaction.open(sql!("BEGIN"), &[])?;
         let result = f();
         transaction.leave(result)
@@ -60,7 +65,7 @@ impl Session {
         self.ready(action)?.switch(Side::Own, action)?;
         let mut tried = 0;
         loop {
-            let transaction = Atomic::enter(self, action)?;
+            let transaction = Atomic::enter(self, action, Scope::Change)?;
             let result = f(&transaction);
             let result = transaction.leave(result);
             tried += 1;
@@ -73,8 +78,8 @@ impl Session {
 
     /// A deadlock is not undone by a savepoint: the locks of the transaction around it stay.
     fn may_try_again(&self, error: &Error) -> bool {
-        let state = self.lock();
-        let outermost = state.levels.is_empty() && !state.foreign;
+        let outermost =
+            self.ready("try again").and_then(|mut state| state.is_inside("try again")).is_ok_and(|inside| !inside);
         outermost || error.code() != Some(&SqlState::T_R_DEADLOCK_DETECTED)
     }
 }
@@ -90,19 +95,29 @@ pub(crate) struct Atomic<'s> {
     session: &'s Session,
     action: &'s str,
     depth: usize,
+    scope: Scope,
+}
+
+/// What a transaction is around.
+#[derive(Clone, Copy, PartialEq)]
+enum Scope {
+    /// One change of the crate's own.
+    Change,
+    /// Whatever a closure of the user's does.
+    User,
 }
 
 impl<'s> Atomic<'s> {
-    fn enter(session: &'s Session, action: &'s str) -> Result<Self> {
+    fn enter(session: &'s Session, action: &'s str, scope: Scope) -> Result<Self> {
         let mut state = session.ready(action)?;
         let around = state.levels.last().map(|level| level.fate.clone());
-        let savepoint = around.is_some() || state.foreign;
+        let savepoint = state.is_inside(action)?;
         let fate = Arc::new(Fate { undone: AtomicBool::new(false), around });
         let side = state.side();
         state.levels.push(Level { fate, opened: false, side, savepoint });
         let depth = state.levels.len();
         session.owned(&mut state);
-        Ok(Self { session, action, depth })
+        Ok(Self { session, action, depth, scope })
     }
 
     /// Sends statements inside the transaction; returns the rows of each.
@@ -143,19 +158,13 @@ impl<'s> Atomic<'s> {
     }
 
     /// Commits. COMMIT in a failed transaction rolls back without a word, and where there is none it
-    /// says little more; a SELECT before it fails in the one, and tells the other.
+    /// says little more; a savepoint before it fails in both.
     fn commit(&self, state: &mut State) -> Result<Vec<Vec<Row>>> {
-        let inside = sql!(
-            "SELECT pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp() AS inside"
-        );
-        let answer = state.batch(self.action, &[inside, sql!("COMMIT")])?;
-        match answer.iter().flatten().next().map(|row| row.truth("inside")) {
-            Some(Ok(true)) => Ok(answer),
-            _ => Err(Error::invalid(
-                format!("COMMIT or ROLLBACK inside an attempt to {}", self.action),
-                "it ended the transaction early, and what came after it was made by itself",
-            )),
-        }
+        let answer = state.batch(self.action, &[sql!("SAVEPOINT pgsteward_end"), sql!("COMMIT")]);
+        answer.map_err(|error| match error.code() {
+            Some(code) if *code == SqlState::NO_ACTIVE_SQL_TRANSACTION => ended_early(self.action),
+            _ => error,
+        })
     }
 
     fn end(&self, keep: bool) -> Result<()> {
@@ -187,7 +196,10 @@ impl<'s> Atomic<'s> {
         }
         if opened && !keep {
             fate.undone.store(true, Ordering::Release);
-            self.session.forget();
+            // What a change of the crate's own does is kept only after it succeeded.
+            if self.scope == Scope::User {
+                self.session.forget();
+            }
         }
         self.session.owned(&mut state);
         ended.map(drop)

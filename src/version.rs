@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The version of a server.
 ///
-/// Compared by major version; `Display` prints what the server said, without a distribution's suffix.
+/// `Display` prints what the server said, without a distribution's suffix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerVersion {
     major: u32,

@@ -78,6 +78,8 @@ fn a_plan_reaches_into_other_databases() {
     let plan =
         here.plan(|c| c.database(there.current_database())?.schemas().create(Schema::new("app")).map(drop)).unwrap();
     assert!(!there.schemas().contains("app").unwrap());
+    let text = plan.to_string();
+    assert!(text.starts_with(&format!("-- in database {:?}\nCREATE SCHEMA", there.current_database())), "{text}");
     plan.apply().unwrap();
     there.refresh();
     assert!(there.schemas().contains("app").unwrap());
@@ -123,4 +125,32 @@ fn what_runs_in_a_plan_is_undone() {
     plan.apply().unwrap();
     cluster.transaction(|| cluster.plan(|c| c.execute("CREATE TABLE t ()", &[]).map(drop)).map(drop)).unwrap();
     assert!(!cluster.tables().contains("t").unwrap());
+}
+
+#[test]
+fn plans_of_two_threads_do_not_meet() {
+    let cluster = fresh();
+    let (began, wait_for_it) = std::sync::mpsc::channel();
+    let (ended, wait_for_end) = std::sync::mpsc::channel::<()>();
+    let other = cluster.clone();
+    let thread = std::thread::spawn(move || {
+        other
+            .plan(|_| {
+                began.send(()).unwrap();
+                wait_for_end.recv().unwrap();
+                Ok(())
+            })
+            .unwrap();
+        other.schemas().create(Schema::new("there")).unwrap();
+    });
+    cluster
+        .plan(|_| {
+            wait_for_it.recv().unwrap();
+            Ok(())
+        })
+        .unwrap();
+    cluster.schemas().create(Schema::new("here")).unwrap();
+    ended.send(()).unwrap();
+    thread.join().unwrap();
+    cluster.schemas().create(Schema::new("more")).unwrap();
 }

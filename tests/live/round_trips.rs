@@ -20,7 +20,13 @@ impl Counted {
         let port = listener.local_addr().unwrap().port();
         let ready = Arc::new(AtomicU32::new(0));
         let count = ready.clone();
-        thread::spawn(move || pass_on(&listener.accept().unwrap().0, &count));
+        // More than one: a server at another port than the one that was called may be behind a pooler.
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let count = count.clone();
+                thread::spawn(move || pass_on(&client.unwrap(), &count));
+            }
+        });
         let dsn = format!("host=127.0.0.1 port={port} user=postgres dbname={database} sslmode=disable");
         Self { cluster: Cluster::connect(&dsn).unwrap(), ready }
     }

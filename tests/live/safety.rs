@@ -68,6 +68,40 @@ fn a_hostile_search_path_runs_nothing() {
 }
 
 #[test]
+fn types_of_a_hostile_owner_run_nothing_neither_at_connecting_nor_later() {
+    let database = fresh();
+    let name = database.current_database();
+    let evil = "CREATE SCHEMA evil; \
+        CREATE FUNCTION evil.hit() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked as %', current_user; END $$; \
+        CREATE DOMAIN evil.text AS pg_catalog.text CHECK (evil.hit()); CREATE DOMAIN evil.oid AS pg_catalog.oid CHECK (evil.hit()); \
+        CREATE DOMAIN evil.int4 AS pg_catalog.int4 CHECK (evil.hit()); CREATE DOMAIN evil.int8 AS pg_catalog.int8 CHECK (evil.hit())";
+    database.execute(evil, &[]).unwrap();
+    database.execute(&format!("ALTER DATABASE {name} SET search_path = evil, pg_catalog"), &[]).unwrap();
+    let cluster = connect(name, "postgres");
+    for domain in ["text", "oid", "int4", "int8", "regclass"] {
+        let sql = format!("CREATE DOMAIN pg_temp.{domain} AS pg_catalog.{domain} CHECK (evil.hit())");
+        cluster.execute(&sql, &[]).unwrap();
+    }
+    cluster.schemas().with_system().len().unwrap();
+    cluster.roles().len().unwrap();
+    cluster.databases().len().unwrap();
+    cluster.tables().len().unwrap();
+    cluster.tables().load_definitions().unwrap();
+    cluster.views().len().unwrap();
+    cluster.materialized_views().len().unwrap();
+    cluster.sequences().len().unwrap();
+    cluster.procedures().len().unwrap();
+    cluster.large_objects().len().unwrap();
+    cluster.replication_slots().len().unwrap();
+    let mut table = cluster.tables().create(Table::new("t")).unwrap();
+    table.comment = Some("x".into());
+    table.alter().unwrap();
+    cluster.reassign_owner([&mut table], "postgres").unwrap();
+    cluster.terminate(pgsteward::Sessions::new().pids([1])).unwrap();
+    table.drop().unwrap();
+}
+
+#[test]
 fn p034_a_password_leaves_no_clear_text_anywhere() {
     let lines = logged();
     let mut options = TestServerOptions::new();

@@ -412,3 +412,71 @@ fn the_users_encoding_and_default_places_do_not_reach_the_crates_own_statements(
     let other = connect(cluster.current_database(), "postgres");
     assert!(other.schemas().contains("größe").unwrap());
 }
+
+#[test]
+fn p019_a_transaction_handed_in_is_not_committed() {
+    let database = fresh();
+    let mut client = client(database.current_database());
+    client.batch_execute("BEGIN; CREATE TABLE before ()").unwrap();
+    let cluster = Cluster::from_client(client).unwrap();
+    cluster.transaction(|| cluster.execute("CREATE TABLE inside ()", &[]).map(drop)).unwrap();
+    cluster.with_client(|client| client.batch_execute("CREATE TABLE lent ()")).unwrap();
+    let mut client = cluster.into_client().unwrap();
+    client.batch_execute("ROLLBACK").unwrap();
+    assert!(database.tables().is_empty().unwrap());
+}
+
+#[test]
+fn a_transaction_begun_and_ended_by_statements_is_forgotten() {
+    let cluster = fresh();
+    cluster.execute("BEGIN", &[]).unwrap();
+    cluster.tables().len().unwrap();
+    cluster.execute("COMMIT", &[]).unwrap();
+    cluster.transaction(|| cluster.execute("CREATE TABLE t ()", &[]).map(drop)).unwrap();
+    cluster.execute("BEGIN", &[]).unwrap();
+    assert!(cluster.execute("SELECT 1/0", &[]).is_err());
+    cluster.execute("ROLLBACK; CREATE TABLE u ()", &[]).unwrap();
+    cluster.refresh();
+    assert_eq!(cluster.tables().len().unwrap(), 2);
+}
+
+#[test]
+fn a_transaction_that_the_lent_client_ends_is_no_success() {
+    let cluster = fresh();
+    let result: Result<()> = cluster.with_client(|client| client.batch_execute("COMMIT"));
+    assert!(matches!(result, Err(Error::Invalid { .. })));
+    let result = cluster.transaction(|| {
+        cluster.execute("COMMIT", &[])?;
+        cluster.tables().len()
+    });
+    assert!(matches!(result, Err(Error::Invalid { .. })));
+    assert_eq!(cluster.tables().len().unwrap(), 0);
+}
+
+#[test]
+fn copy_by_execute_is_refused_in_words() {
+    let cluster = fresh();
+    let error = cluster.execute("COPY (SELECT 1) TO STDOUT", &[]).unwrap_err();
+    assert!(matches!(&error, Error::Invalid { why, .. } if why.contains("with_client")), "{error}");
+    assert_eq!(cluster.tables().len().unwrap(), 0);
+}
+
+/// A server that lets one in and then says no more.
+#[test]
+fn a_server_that_falls_silent_after_the_login_does_not_hang_connecting() {
+    use std::io::{Read, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read(&mut [0; 1024]).unwrap();
+        stream.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").unwrap();
+        let _ = receiver.recv();
+    });
+    let started = Instant::now();
+    let dsn = format!("host=127.0.0.1 port={port} user=x connect_timeout=1 sslmode=disable");
+    assert!(matches!(Cluster::connect(&dsn), Err(Error::Connection { .. })));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    sender.send(()).unwrap();
+}
