@@ -228,20 +228,48 @@ impl Cluster {
 impl Object<Database> {
     /// Lets no new session begin in it, a superuser's neither; [`enable`](Object::enable) lets them
     /// again. Sends `ALTER DATABASE ... ALLOW_CONNECTIONS false`, and other changes not sent yet with it.
+    /// With [`Terminate`](OpenSessions::Terminate) that is committed before the sessions are told to
+    /// end, so that none can come back; a plan with it is not applied as one transaction.
     ///
     /// # Errors
     /// As for [`alter`](Object::alter); [`Error::Denied`] where there are sessions that may not be
-    /// terminated. The database is disabled then.
+    /// terminated, and the database is disabled then; [`Error::Invalid`] for
+    /// [`Terminate`](OpenSessions::Terminate) in a transaction, which would hide from others that
+    /// the database takes no sessions.
     pub fn disable(&mut self, sessions: OpenSessions) -> Result<()> {
+        let planned = self.cluster().plan_in_progress()?.is_some();
+        if sessions == OpenSessions::Terminate && !planned {
+            self.check_outside()?;
+        }
         self.allow_connections = false;
         self.alter()?;
         match sessions {
             OpenSessions::Stay => Ok(()),
-            OpenSessions::Terminate => {
-                let terminate = self.server().terminate();
-                self.perform("terminate the sessions in", terminate.into())
-            }
+            OpenSessions::Terminate => self.end_sessions(),
         }
+    }
+
+    /// Ends the sessions in it, once nobody can come back.
+    fn end_sessions(&mut self) -> Result<()> {
+        let server = self.server().clone();
+        let mut script = Script::new();
+        // Alone: what was sent before must be seen by others.
+        script.add_alone(server.terminate(), Vec::new());
+        if let Some(plan) = self.cluster().plan_in_progress()? {
+            plan.record(script, move |cluster| Object::new(cluster, server).end_sessions());
+            return Ok(());
+        }
+        self.check_outside()?;
+        self.perform("terminate the sessions in", script)
+    }
+
+    /// Refuses a transaction around.
+    fn check_outside(&self) -> Result<()> {
+        if self.cluster().session().fate().is_none() {
+            return Ok(());
+        }
+        let why = "others would not see that it takes no new sessions, and come back; call it outside the transaction";
+        Err(Error::invalid(format!("attempt to disable {} and end its sessions in a transaction", self.title()), why))
     }
 
     /// Lets sessions begin in it. Sends `ALTER DATABASE ... ALLOW_CONNECTIONS true`, and other

@@ -1,8 +1,11 @@
 //! Databases.
-use crate::support::{connect, fresh, major, statements, unique};
+use crate::support::{connect, fresh, major, statements, unique, wait_until};
 use pgsteward::{
     Cluster, CreateStrategy, Database, Error, Ident, LocaleProvider, Object, OpenSessions, Role, Table, sql,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A new database, closed to nobody, made by a superuser connected elsewhere.
 fn made(cluster: &Cluster, start: &str) -> Object<Database> {
@@ -117,6 +120,55 @@ fn p030_disabled_and_enabled_with_and_without_ending_sessions() {
     assert_eq!(cluster.databases().get(database.name.as_str()).unwrap().connection_limit, 9);
     database.enable().unwrap();
     assert!(alive());
+    database.drop_force().unwrap();
+}
+
+#[test]
+fn p030_a_plan_that_disables_lets_nobody_come_back() {
+    let cluster = fresh();
+    let mut database = made(&cluster, "closed");
+    let name = database.name.clone();
+    let (stop, dsn) = (Arc::new(AtomicBool::new(false)), crate::support::server().dsn_for(&name, "postgres"));
+    // Clients that are back as soon as they can.
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            let (stop, dsn) = (stop.clone(), dsn.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if let Ok(session) = Cluster::connect(&dsn) {
+                        while !stop.load(Ordering::Relaxed) && session.execute("SELECT pg_sleep(0.01)", &[]).is_ok() {}
+                    }
+                }
+            })
+        })
+        .collect();
+    let there = || !cluster.execute("SELECT FROM pg_stat_activity WHERE datname = $1", &[&name]).unwrap().is_empty();
+    wait_until("the clients are there", there);
+    let plan = cluster.plan(|c| {
+        c.databases().get(&*name)?.disable(OpenSessions::Terminate)?;
+        // Time to come back, if it were not for the steps to be seen one by one.
+        c.execute("CREATE TABLE slow AS SELECT 1 AS a FROM pg_sleep(0.5)", &[])
+    });
+    assert!(there());
+    plan.unwrap().apply().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let stayed = there();
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert!(!stayed);
+
+    // In a transaction nobody would see that it takes no new ones.
+    database.refresh().unwrap();
+    database.enable().unwrap();
+    let session = connect(&name, "postgres");
+    let error = cluster.transaction(|| database.disable(OpenSessions::Terminate)).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    assert!(database.allow_connections);
+    let plan = cluster.plan(|c| c.databases().get(&*name)?.disable(OpenSessions::Terminate)).unwrap();
+    assert!(matches!(cluster.transaction(|| plan.apply()), Err(Error::Invalid { .. })));
+    assert!(session.execute("SELECT 1", &[]).is_ok());
+    cluster.transaction(|| database.disable(OpenSessions::Stay)).unwrap();
+    assert!(Cluster::connect(&dsn).is_err());
     database.drop_force().unwrap();
 }
 
