@@ -305,6 +305,15 @@ impl Cluster {
         &self.inner.session
     }
 
+    /// The server processes of the connections to other databases that are kept, as they were when
+    /// they were made, each with its database. Waits for no other thread's transaction.
+    pub(crate) fn own_pids(&self) -> Vec<(i32, String)> {
+        let root = self.inner.plan.as_ref().map_or(self, |scope| &scope.root);
+        let kept: Vec<Cluster> = lock(&root.inner.databases).values().cloned().collect();
+        let own = |there: &Cluster| (there.session().facts().pid, there.current_database().to_owned());
+        kept.iter().flat_map(|there| std::iter::once(own(there)).chain(there.own_pids())).collect()
+    }
+
     /// Reads one object.
     pub(crate) fn fetch<T: Kind>(&self, action: &str, query: &Sql) -> Result<Option<Arc<T>>> {
         Ok(self.fetch_all(action, query)?.pop())
