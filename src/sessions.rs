@@ -36,6 +36,9 @@ pub struct Sessions {
     states: Filter<SessionState>,
     /// The session user by OID, which outlives its name.
     role_oid: Option<u32>,
+    /// Sessions that are never meant: each a server process and its database, lest the process
+    /// has become somebody else's.
+    own: Vec<(i32, String)>,
     all: bool,
     walsenders: bool,
     timeout: Duration,
@@ -147,6 +150,7 @@ impl Sessions {
             applications: Filter::default(),
             states: Filter::default(),
             role_oid: None,
+            own: Vec::new(),
             all: false,
             walsenders: false,
             timeout: PATIENCE,
@@ -236,8 +240,14 @@ impl Sessions {
         Self { role_oid: Some(oid), walsenders: true, ..Self::new() }
     }
 
+    fn sparing(mut self, own: Vec<(i32, String)>) -> Self {
+        self.own = own;
+        self
+    }
+
     fn check(&self) -> Result<()> {
-        let Self { databases, roles, pids, applications, states, role_oid, all, walsenders: _, timeout: _ } = self;
+        let Self { databases, roles, pids, applications, states, role_oid, own: _, all, walsenders: _, timeout: _ } =
+            self;
         let filtered =
             databases.is_set() || roles.is_set() || pids.is_set() || applications.is_set() || states.is_set();
         match filtered || *all || role_oid.is_some() {
@@ -248,9 +258,11 @@ impl Sessions {
 
     /// `FROM ... WHERE ...`: the sessions that pass, as `a`, and their roles, as `them`.
     fn which(&self) -> Sql {
-        let Self { databases, roles, pids, applications, states, role_oid, all: _, walsenders, timeout: _ } = self;
+        let Self { databases, roles, pids, applications, states, role_oid, own, all: _, walsenders, timeout: _ } = self;
         let text = |text: &String| sql!("{}", Lit(text));
         let mut conditions = vec![sql!("a.pid <> pg_catalog.pg_backend_pid()"), self.backends(*walsenders)];
+        let spared = |(pid, database): &(i32, String)| sql!("NOT (a.pid = {} AND a.datname = {})", *pid, Lit(database));
+        conditions.extend(own.iter().map(spared));
         conditions.extend(databases.conditions("a.datname", text));
         conditions.extend(roles.conditions("a.usename", text));
         conditions.extend(pids.conditions("a.pid", |pid| sql!("{}", *pid)));
@@ -354,8 +366,11 @@ impl SessionInfo {
 }
 
 impl Cluster {
-    /// Ends sessions, waits until they are gone, and reports what became of each. This session and
-    /// the server's own processes are never ended. What a transaction does later does not bring
+    /// Ends sessions, waits until they are gone, and reports what became of each. Never ended are this
+    /// session, those of the clusters that [`database`](Cluster::database) gave and that are kept here, and the
+    /// server's own processes. A cluster that `database` gave does not know the one that it came
+    /// from, and a kept connection that was lost and made anew is no longer known: both count as
+    /// others, and can be excluded by their [pids](Sessions::except_pids). What a transaction does later does not bring
     /// them back. In a plan it is collected, and the report is empty
     /// ([pg_terminate_backend](https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL)).
     ///
@@ -366,6 +381,7 @@ impl Cluster {
     /// [`Error::Invalid`] if there is no filter at all.
     pub fn terminate(&self, sessions: Sessions) -> Result<TerminateReport> {
         sessions.check()?;
+        let sessions = sessions.sparing(self.own_pids());
         let statement = sessions.to_terminate();
         statement.check()?;
         if let Some(plan) = self.plan_in_progress()? {

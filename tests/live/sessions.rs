@@ -89,6 +89,26 @@ fn p010_all_sessions_but_its_own_and_the_servers_processes() {
     drop(standby);
 }
 
+/// A server of its own: it ends all sessions.
+#[test]
+fn p010_connections_to_other_databases_that_are_kept_are_its_own() {
+    let alone = pgsteward::testing::TestServer::start().unwrap();
+    let cluster = Cluster::connect(&alone.dsn()).unwrap();
+    cluster.execute("CREATE DATABASE \"it's\"", &[]).unwrap();
+    let (there, further) = (cluster.database("it's").unwrap(), cluster.database("template1").unwrap());
+    let beyond = there.database("template1").unwrap();
+    let stranger = Cluster::connect(&alone.dsn_for("it's", "postgres")).unwrap();
+    let (theirs, own) = (pid(&stranger), [pid(&there), pid(&further), pid(&beyond)]);
+    assert_eq!(ended(&cluster, Sessions::new().all()), [theirs]);
+    assert_eq!([pid(&there), pid(&further), pid(&beyond)], own);
+    assert!(ended(&cluster, Sessions::new().pids(own)).is_empty());
+    let stranger = pid_now(&stranger);
+    let plan = cluster.plan(|c| c.terminate(Sessions::new().all())).unwrap();
+    plan.apply().unwrap();
+    assert_eq!([pid(&there), pid(&further), pid(&beyond)], own);
+    assert!(ended(&cluster, Sessions::new().pids([stranger])).is_empty());
+}
+
 fn wait_for_walsender(cluster: &Cluster) -> i32 {
     let started = Instant::now();
     loop {
