@@ -39,14 +39,12 @@ impl Signature {
     /// [`Error::Invalid`]
     pub fn parse(text: &str) -> Result<Self> {
         let Some(open) = outside_quotes(text).find(|(_, c)| *c == '(').map(|(position, _)| position) else {
-            return Ok(Name::parse(text)?.into());
+            return Name::parse(text).map(Self::from).map_err(|_| malformed(text));
         };
         let (name, arguments) = text.split_at(open);
         let inside = arguments.trim_end().strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
-        let inside = inside.ok_or_else(|| {
-            Error::invalid(format!("routine {text:?}"), "it is neither name nor name(types) as SQL writes them")
-        })?;
-        let signature = Self::new(Name::parse(name)?, types(inside));
+        let inside = inside.ok_or_else(|| malformed(text))?;
+        let signature = Self::new(Name::parse(name).map_err(|_| malformed(text))?, types(inside));
         signature.check()?;
         Ok(signature)
     }
@@ -62,10 +60,28 @@ impl Signature {
     }
 }
 
+/// Why what stands between the parentheses is refused.
+const NO_TYPE: &str = "it is not the name of a type as SQL writes it; only the types of the arguments find a routine, \
+    f(integer, text): no modes (IN, OUT), no names of arguments, no defaults";
+
+fn malformed(text: &str) -> Error {
+    Error::invalid(
+        format!("routine {text:?}"),
+        "it is neither name nor name(types) as SQL writes them, with or without a schema: app.f(integer, text)",
+    )
+}
+
 impl Key for Signature {
     fn check(&self) -> Result<()> {
+        if self.name.schema.is_empty() && self.arguments.is_none() {
+            // A text that is no signature was kept whole: see `From<&str>`.
+            Self::parse(&self.name.name)?;
+        }
         self.name.check()?;
-        self.arguments().unwrap_or_default().iter().try_for_each(|argument| sql!("{}", argument).check())
+        self.arguments().unwrap_or_default().iter().try_for_each(|argument| match sql!("{}", argument).check() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::invalid(format!("argument type {:?} of a routine", argument.to_string()), NO_TYPE)),
+        })
     }
 
     fn is_loose(&self) -> bool {
@@ -254,6 +270,25 @@ mod tests {
         {
             assert!(Signature::parse(text).is_err(), "{text}");
             assert!(Signature::from(text).check().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_says_what_a_key_is_made_of() {
+        for text in ["f(foo bar)", "app.f(int, IN a int)", "f(a int DEFAULT 1)", "f(OUT int)"] {
+            let Err(parsed) = Signature::parse(text) else { panic!("{text}") };
+            let used = Signature::from(text).check().unwrap_err().to_string();
+            assert_eq!(parsed.to_string(), used);
+            assert!(used.starts_with("invalid argument type ") && used.contains("no modes (IN, OUT)"), "{used}");
+        }
+        let made = Signature::new(("app", "f"), ["a int"]).check().unwrap_err().to_string();
+        assert!(made.starts_with("invalid argument type \"a int\" of a routine: it is not"), "{made}");
+        for text in ["", "f(int", "f(int) x", "a b", "a.b.c(int)"] {
+            let used = Signature::from(text).check().unwrap_err().to_string();
+            assert!(
+                used.starts_with(&format!("invalid routine {text:?}: it is neither name nor name(types)")),
+                "{used}"
+            );
         }
     }
 
