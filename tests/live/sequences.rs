@@ -1,5 +1,5 @@
 //! Sequences.
-use crate::support::{connect, fresh, unique};
+use crate::support::{connect, fresh, major, server, unique};
 use pgsteward::{Cluster, Cycle, Error, Object, OwningColumn, Role, Sequence, SequenceType, SequenceValue};
 
 fn number(cluster: &Cluster, sql: &str) -> i64 {
@@ -274,4 +274,18 @@ fn many_sequences_change_their_owner_at_once() {
     let mut sequences = [create(&cluster, "a"), create(&cluster, "b")];
     cluster.reassign_owner(sequences.iter_mut(), &owner.name).unwrap();
     assert!(sequences.iter().all(|sequence| sequence.owner == owner.name && !sequence.is_changed()));
+}
+#[test]
+fn an_unlogged_sequence_stands_nowhere_on_a_standby() {
+    if major() < 15 {
+        return;
+    }
+    let primary = fresh();
+    primary.execute("CREATE UNLOGGED SEQUENCE u; CREATE SEQUENCE s; SELECT nextval('u'), nextval('s')", &[]).unwrap();
+    let standby = server().standby().unwrap();
+    let there = Cluster::connect(&standby.dsn_for(primary.current_database(), "postgres")).unwrap();
+    let error = there.sequences().get("u").unwrap().last_value().unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("primary"), "{error}");
+    assert_eq!(there.sequences().get("s").unwrap().last_value().unwrap(), Some(1));
+    assert_eq!(primary.sequences().get("u").unwrap().last_value().unwrap(), Some(1));
 }

@@ -86,9 +86,13 @@ impl Object<Sequence> {
     /// it is the last of those that were set aside.
     ///
     /// # Errors
-    /// [`Error::Denied`] without `USAGE` or `SELECT`; [`Error::NotFound`] if the sequence is gone.
+    /// [`Error::Denied`] without `USAGE` or `SELECT`; [`Error::NotFound`] if the sequence is gone;
+    /// [`Error::Unsupported`] for an unlogged one on a standby, which does not have its values.
     pub fn last_value(&self) -> Result<Option<i64>> {
-        let value = self.ask("read the last value of", &sql!("pg_catalog.pg_sequence_last_value(c.oid)"))?;
+        // A standby says NULL, as for a sequence that was never used, or fails.
+        let lacking = "c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()";
+        let last = sql!("CASE WHEN {} THEN 'lacking' ELSE pg_catalog.pg_sequence_last_value(c.oid)::text END", lacking);
+        let value = self.ask("read the last value of", &last)?;
         // Newer servers say NULL where older ones refuse.
         if !value.truth("allowed")? {
             return Err(Error::Denied {
@@ -96,6 +100,10 @@ impl Object<Sequence> {
                 reason: "permission denied".into(),
                 remedy: format!("GRANT SELECT ON SEQUENCE {} TO the current role", self.server().qualified()),
             });
+        }
+        if value.optional("value")?.as_deref() == Some("lacking") {
+            let what = format!("the last value of the unlogged {} on a standby", self.title());
+            return Err(Error::unsupported(what, "a connection to the primary"));
         }
         value.optional_number("value")
     }
