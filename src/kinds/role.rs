@@ -18,6 +18,9 @@ use std::sync::Arc;
 ///
 /// The system's own are the predefined roles, `pg_...`. A role whose name is in another encoding
 /// than the connection's is listed as `"\u{FFFD}"`, with its OID, and cannot be changed from here.
+///
+/// The password is no field, and no script holds it, not as a verifier either: a role that a script makes has none,
+/// until [`set_password`](Object::set_password) gives it one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Role {
