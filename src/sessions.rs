@@ -390,7 +390,8 @@ impl Cluster {
             plan.record(script, move |cluster| cluster.terminate(sessions).map(drop));
             return Ok(TerminateReport::default());
         }
-        let deadline = Instant::now() + sessions.timeout;
+        // None where that is longer than any clock goes.
+        let deadline = Instant::now().checked_add(sessions.timeout);
         let answers = self.session().run("terminate sessions", &[fresh_statistics(), statement])?;
         let (mut told, mut refused) = (Vec::new(), Vec::new());
         for row in answers.iter().skip(1).flatten() {
@@ -405,8 +406,8 @@ impl Cluster {
         Ok(TerminateReport { terminated, remaining, refused })
     }
 
-    /// Those that are still there at the deadline.
-    fn wait_for_the_end_of(&self, told: &[SessionInfo], deadline: Instant) -> Result<Vec<SessionInfo>> {
+    /// Those that are still there at the deadline, if there is one.
+    fn wait_for_the_end_of(&self, told: &[SessionInfo], deadline: Option<Instant>) -> Result<Vec<SessionInfo>> {
         let mut remaining = told.to_vec();
         let mut pause = Duration::from_millis(1);
         loop {
@@ -419,7 +420,7 @@ impl Cluster {
             let there = answers.iter().skip(1).flatten().map(SessionInfo::read).collect::<Result<Vec<_>>>()?;
             // A pid may belong to another session by now: the moment of its beginning tells them apart.
             remaining.retain(|session| there.iter().any(|now| now.pid == session.pid && now.began == session.began));
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(remaining);
             }

@@ -229,7 +229,7 @@ impl Object<ReplicationSlot> {
         if !now.is_some_and(|now| server.is_same(&now)) {
             return Err(self.lost_to("no such slot: it was dropped or replaced"));
         }
-        let (deadline, mut pause) = (Instant::now() + timeout, Duration::ZERO);
+        let (deadline, mut pause) = (Instant::now().checked_add(timeout), Duration::ZERO);
         loop {
             // One round trip: one who comes back gets as little time as can be.
             let mut statements = vec![end_session(&server.name)];
@@ -243,7 +243,9 @@ impl Object<ReplicationSlot> {
                     return if server.temporary { Ok(()) } else { Err(self.lost_to("no such slot: it was dropped")) };
                 }
                 Err(error) if error.code() != Some(&SqlState::OBJECT_IN_USE) => return Err(error),
-                Err(_) if Instant::now() > deadline => return Err(self.in_use("drop it")),
+                Err(_) if deadline.is_some_and(|deadline| Instant::now() > deadline) => {
+                    return Err(self.in_use("drop it"));
+                }
                 Err(_) => pause = (pause * 2 + Duration::from_millis(1)).min(Duration::from_millis(100)),
             }
         }
@@ -260,7 +262,7 @@ impl Object<ReplicationSlot> {
         let mut script = Script::new();
         let (name, to) = (self.server().name.clone(), to.to_string());
         script.add_alone(
-            sql!("SELECT pg_catalog.pg_replication_slot_advance({}, {}::pg_lsn)", Lit(&name), Lit(&to)),
+            sql!("SELECT pg_catalog.pg_replication_slot_advance({}, {}::pg_catalog.pg_lsn)", Lit(&name), Lit(&to)),
             Vec::new(),
         );
         self.perform("advance", script)

@@ -31,7 +31,7 @@ fn p043_a_temporary_slot_goes_with_its_session() {
     assert!(slot.temporary && slot.is_active());
     assert!(cluster.replication_slots().contains(&*slot.name).unwrap());
     let theirs = cluster.replication_slots().get(&*slot.name).unwrap();
-    theirs.drop_after_disconnect(Duration::from_secs(10)).unwrap();
+    theirs.drop_after_disconnect(Duration::MAX).unwrap();
     assert!(!cluster.replication_slots().contains(&*slot.name).unwrap());
 }
 

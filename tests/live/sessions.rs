@@ -193,6 +193,15 @@ fn p012_unknown_names_match_nobody() {
 }
 
 #[test]
+fn the_longest_timeout_is_for_ever() {
+    let cluster = fresh();
+    let role = login(&cluster);
+    let session = connect(cluster.current_database(), &role.name);
+    let victim = pid(&session);
+    assert_eq!(ended(&cluster, Sessions::new().pids([victim]).timeout(Duration::MAX)), [victim]);
+}
+
+#[test]
 fn a_plan_collects_the_end_of_sessions() {
     let cluster = fresh();
     let role = login(&cluster);
