@@ -119,7 +119,7 @@ fn free_number() -> Sql {
     sql!(
         "SELECT n::text AS oid FROM (SELECT 16384 + (pg_catalog.random() * 2000000000)::bigint AS n \
          FROM pg_catalog.generate_series(1, 100)) AS candidates WHERE NOT EXISTS \
-         (SELECT FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = n::oid) LIMIT 1"
+         (SELECT FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = n::pg_catalog.oid) LIMIT 1"
     )
 }
 
@@ -174,6 +174,9 @@ impl Object<LargeObject> {
         let end = offset.saturating_add(data.len() as u64);
         position(end)?;
         if self.cluster().plan_in_progress()?.is_some() {
+            if data.is_empty() {
+                return Ok(());
+            }
             let chunks = self.chunks(offset, data)?;
             self.perform("write to", chunks)?;
             return self.wrote(end);
@@ -371,7 +374,7 @@ impl Kind for LargeObject {
              pg_catalog.obj_description(m.oid, 'pg_largeobject') AS comment, \
              pg_catalog.array_remove(ARRAY[CASE WHEN m.lomacl IS NOT NULL THEN 'privileges' END, \
              CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_seclabel l WHERE l.objoid = m.oid \
-             AND l.classoid = 'pg_catalog.pg_largeobject'::regclass) THEN 'security label' END], NULL)::text AS uncovered \
+             AND l.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass) THEN 'security label' END], NULL)::text AS uncovered \
              FROM pg_catalog.pg_largeobject_metadata m WHERE {}",
             filter
         )
