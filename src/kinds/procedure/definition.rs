@@ -129,7 +129,7 @@ impl Definition for ProcedureDefinition {
         };
         let standard = if server.at_least(14) { "pg_catalog.pg_get_function_sqlbody(p.oid)" } else { "NULL::text" };
         vec![sql!(
-            "SELECT p.oid AS object, pg_catalog.pg_get_function_arguments(p.oid) AS arguments, \
+            "SELECT p.oid::text AS object, pg_catalog.pg_get_function_arguments(p.oid) AS arguments, \
              CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_function_result(p.oid) END AS returns, \
              CASE WHEN p.prokind <> 'a' THEN l.lanname END AS language, p.prosrc AS source, \
              p.probin AS library, {} AS standard, \
