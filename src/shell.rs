@@ -32,7 +32,8 @@ pub struct OsOutput {
 
 impl OsCommand {
     /// The text of a shell script. What is put into it from elsewhere must be quoted for the shell.
-    /// The server may log it (`log_statement`): pass no secrets.
+    /// The server may log it (`log_statement`), this crate logs it at level debug, and errors repeat it: pass no
+    /// secrets.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), timeout: None, checked: false }
     }
