@@ -48,6 +48,7 @@ owned!(
 
 /// Where [`Cluster::reassign_owned`] looks for objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reach {
     /// In the current database; and databases and tablespaces themselves.
     #[default]

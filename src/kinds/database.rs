@@ -59,6 +59,7 @@ pub struct Database {
 /// Who compares texts, and knows upper and lower case
 /// ([Locale Providers](https://www.postgresql.org/docs/current/locale.html#LOCALE-PROVIDERS)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LocaleProvider {
     /// The operating system's C library.
     Libc,
@@ -70,6 +71,7 @@ pub enum LocaleProvider {
 
 /// How a template is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CreateStrategy {
     /// Block by block, through the write-ahead log.
     WalLog,
@@ -265,7 +267,7 @@ impl Object<Database> {
 
     /// Refuses a transaction around.
     fn check_outside(&self) -> Result<()> {
-        if self.cluster().session().fate().is_none() {
+        if !self.cluster().session().is_inside("look for a transaction")? {
             return Ok(());
         }
         let why = "others would not see that it takes no new sessions, and come back; call it outside the transaction";
@@ -301,8 +303,9 @@ impl Object<Database> {
             cluster.saw(Some(&server.key()), None::<&Arc<Database>>);
             return Ok(());
         }
-        let hopeless =
-            server.is_template || server.name == cluster.current_database() || cluster.session().fate().is_some();
+        let hopeless = server.is_template
+            || server.name == cluster.current_database()
+            || cluster.session().is_inside("drop a database")?;
         if hopeless {
             // The server says why, and nobody's session ends for it.
             return self.drop();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 /// How long a table lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Persistence {
     /// Until it is dropped.
     Permanent,

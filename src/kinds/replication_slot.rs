@@ -46,6 +46,7 @@ pub struct ReplicationSlot {
 
 /// What a slot is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SlotSort {
     /// Streaming to a standby, or archiving.
     Physical,

@@ -194,7 +194,7 @@ impl Object<Role> {
             cluster.saw(Some(&server.name), None::<&Arc<Role>>);
             return Ok(());
         }
-        if cluster.session().fate().is_some() {
+        if cluster.session().is_inside("look for a transaction")? {
             let why = "others would not see that logins are forbidden; call it outside the transaction";
             return Err(Error::invalid(format!("attempt to drop {title} and end its sessions in a transaction"), why));
         }

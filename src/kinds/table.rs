@@ -68,6 +68,7 @@ pub struct TableDefinition {
 
 /// What sort of table it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RelationKind {
     /// One that holds rows.
     Ordinary,
@@ -80,6 +81,7 @@ pub enum RelationKind {
 /// What logical replication tells of the old row of an update or delete
 /// ([REPLICA IDENTITY](https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-REPLICA-IDENTITY)).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReplicaIdentity {
     /// The primary key.
     Default,

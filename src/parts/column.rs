@@ -49,6 +49,7 @@ pub enum Identity {
 
 /// A generated column ([Generated Columns](https://www.postgresql.org/docs/current/ddl-generated-columns.html)).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Generated {
     /// Computed when the row is written, and stored.
     Stored(Sql),
@@ -58,6 +59,7 @@ pub enum Generated {
 
 /// How long values are stored ([TOAST](https://www.postgresql.org/docs/current/storage-toast.html)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Storage {
     /// In the row, as they are.
     Plain,
