@@ -1,4 +1,32 @@
 //! Administer PostgreSQL clusters from Rust through an object model.
+//!
+//! An object is two plain values: what the server has, and what you want. Its SQL is their difference. A [`Cluster`] is a
+//! connection to one database; its [`Collection`]s hold [`Object`]s, whose fields are read and written directly;
+//! [`Object::changes`] shows the statements and [`Object::alter`] sends them, all or nothing, unless somebody else changed
+//! the same thing meanwhile.
+//!
+//! ```
+//! # #[cfg(feature = "testing")] {
+//! use pgsteward::{Cluster, Role};
+//!
+//! let server = pgsteward::testing::TestServer::start()?; // a private, throw-away one
+//! let cluster = Cluster::connect(&server.dsn())?;
+//! let mut app = cluster.roles().create(Role::new("app"))?;
+//! app.connection_limit = 20;
+//! app.name = "app_rw".into();
+//! assert_eq!(
+//!     app.changes().to_string(),
+//!     "ALTER ROLE \"app\" CONNECTION LIMIT 20;\nALTER ROLE \"app\" RENAME TO \"app_rw\";\n"
+//! );
+//! app.alter()?;
+//! assert!(cluster.roles().contains("app_rw")?);
+//! # }
+//! # Ok::<(), pgsteward::Error>(())
+//! ```
+//!
+//! The calls block; in an async program use them within `tokio::task::spawn_blocking`. Every error is one sentence: see
+//! [`Error`]. What is logged goes to the `log` facade: notices of the server at level info, the crate's own statements at
+//! level debug, with secrets as `'********'`.
 #[macro_use]
 mod sql;
 mod cluster;

@@ -105,9 +105,15 @@ fn types_of_a_hostile_owner_run_nothing_neither_at_connecting_nor_later() {
 fn p034_a_password_leaves_no_clear_text_anywhere() {
     let lines = logged();
     let mut options = TestServerOptions::new();
-    options.settings = [("log_statement", "all"), ("log_min_messages", "debug1"), ("log_min_duration_statement", "0")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    options.settings = [
+        ("log_statement", "all"),
+        ("log_min_messages", "debug1"),
+        ("log_min_duration_statement", "0"),
+        ("shared_preload_libraries", "pg_stat_statements"),
+        ("pg_stat_statements.track", "all"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
     let server = TestServer::with(options).unwrap();
     let cluster = Cluster::connect(&server.dsn()).unwrap();
     let mut shown = Vec::new();
@@ -133,6 +139,11 @@ fn p034_a_password_leaves_no_clear_text_anywhere() {
         shown.push(plan.apply().unwrap_err().to_string());
         assert!(!lines.lock().unwrap().contains(&verifier), "not even the verifier is in our log");
     }
+    cluster.execute("CREATE EXTENSION pg_stat_statements", &[]).unwrap();
+    let statements = cluster.execute("SELECT query FROM pg_stat_statements", &[]).unwrap();
+    let statements: Vec<String> = statements.iter().map(|row| row.get(0)).collect();
+    assert!(statements.iter().any(|statement| statement.contains("PASSWORD")), "{statements:?}");
+    shown.extend(statements);
     shown.push(server.log().unwrap());
     shown.push(lines.lock().unwrap().clone());
     for text in &shown {
