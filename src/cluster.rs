@@ -1,5 +1,6 @@
 //! The front door: a connection to one database of a cluster.
 use crate::collection::{Items, System};
+use crate::connect;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::plan::{self, Plan, Recorder};
@@ -84,13 +85,7 @@ impl Cluster {
     /// database, [`Error::Unsupported`] for a server older than PostgreSQL 12, one that is not
     /// PostgreSQL, and a pooler in transaction mode.
     pub fn connect(parameters: &str) -> Result<Self> {
-        // The text may hold a password: it is not repeated.
-        let config = parameters.parse::<Config>().map_err(|error| Error::driver("read connection parameters", &error));
-        let config = config.map_err(|error| match error {
-            Error::Connection { reason, .. } => Error::invalid("connection parameters", reason),
-            Error::Invalid { why, .. } => Error::invalid("connection parameters", why),
-            other => other,
-        })?;
+        let config = parameters.parse::<Config>().map_err(|error| connect::unreadable(&error))?;
         Self::connect_with(config, ConnectOptions::new())
     }
 

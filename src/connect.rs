@@ -154,3 +154,37 @@ pub(crate) fn target(config: &Config) -> String {
     parts.extend(config.get_user().map(|name| format!("user={name}")));
     if parts.is_empty() { "the server".into() } else { parts.join(" ") }
 }
+
+/// Parameters of libpq that cannot be given here yet.
+const NOT_YET: [&str; 16] = [
+    "client_encoding",
+    "fallback_application_name",
+    "gssencmode",
+    "gsslib",
+    "krbsrvname",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requiressl",
+    "service",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslmode",
+    "sslpassword",
+    "sslrootcert",
+];
+
+/// The error for connection parameters that cannot be read. Their text is not repeated, nor what the
+/// driver says of a part of it: it may be a piece of a password.
+pub(crate) fn unreadable(error: &postgres::Error) -> Error {
+    let said = Error::driver("", error).to_string();
+    let known = NOT_YET.iter().find(|name| said.contains(&format!("`{name}`")));
+    let why = match known {
+        Some(name) => format!("{name} cannot be given here yet, or not with this value"),
+        None => "they are neither key=value pairs, blanks in values quoted ('...'), nor a postgresql:// URL, \
+                 or one of them is not known"
+            .to_owned(),
+    };
+    Error::invalid("connection parameters", why)
+}

@@ -29,7 +29,8 @@ use std::collections::BTreeMap;
 ///
 /// Its name and the types of its arguments find it: [`Signature`]. The system's own are those in
 /// `pg_catalog` and `information_schema`, and those that come with a type (of a range, say).
-/// What it does is its [definition](ProcedureDefinition), read on demand.
+/// What it does is its [definition](ProcedureDefinition), read on demand. Its body is taken as it is, also with names
+/// that are not there yet, as by `pg_dump`'s scripts: `check_function_bodies` is off.
 ///
 /// Of a procedure only the security and the settings are its own to choose, of an aggregate only
 /// the parallelism, and that when it is made.

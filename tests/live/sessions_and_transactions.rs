@@ -61,6 +61,10 @@ fn connecting_fails_in_words() {
     for (wrong, words) in [
         ("host", "invalid connection parameters"),
         ("nonsense=1", "invalid connection parameters"),
+        ("host=x password=word geheim=x", "invalid connection parameters"),
+        ("host=x password=word geheim", "invalid connection parameters"),
+        ("host=x service=prod", "service cannot be given here yet"),
+        ("host=x sslmode=verify-full", "sslmode cannot be given here yet"),
         ("host=/nowhere user=x", "cannot connect to host=/nowhere"),
         ("host=127.0.0.1 port=1 user=x password=geheim", "cannot connect to host=127.0.0.1 port=1"),
     ] {
