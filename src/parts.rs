@@ -10,18 +10,30 @@ mod index;
 pub use column::{Column, Generated, Identity, Storage};
 pub use constraint::Constraint;
 pub use data_type::DataType;
+pub(crate) use data_type::{Spelling, spelling};
 pub use index::Index;
 
+use crate::error::{Error, Result};
 use crate::kind::Alter;
+use crate::row::Row;
 use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
+use std::ptr;
 
 /// A part of an object: a column of a table, a constraint, an index.
+///
+/// Parts are equal that are made by the same SQL, wherever they are.
 pub trait Part: sealed::Sealed + Clone + PartialEq + Debug {
     /// What stays when the name changes: the attribute number or the OID; 0 for a part that is not on a server.
     fn id(&self) -> u32;
     /// The name.
     fn name(&self) -> &str;
+    /// Where it was read.
+    #[doc(hidden)]
+    fn origin(&self) -> Origin;
+    /// The same as a new part, which was read nowhere.
+    #[doc(hidden)]
+    fn anew(self) -> Self;
     /// Adds the part to the object that `alter` changes.
     #[doc(hidden)]
     fn add(&self, alter: &mut PartAlter);
@@ -40,6 +52,34 @@ mod sealed {
     pub trait Sealed {}
 }
 
+/// Where a part was read: the relation, and what in it stays when the name changes. Attribute numbers
+/// repeat from table to table, and a definition may be assigned from one to another.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    relation: u32,
+    id: u32,
+}
+
+impl Origin {
+    /// From the columns `object` and `id` of a row.
+    fn read(row: &Row, id: &str) -> Result<Self> {
+        Ok(Self { relation: row.number("object")?, id: row.number(id)? })
+    }
+
+    /// Whether both are one and the same part.
+    fn is(&self, other: &Self) -> bool {
+        self.id != 0 && (self.relation, self.id) == (other.relation, other.id)
+    }
+}
+
+/// It is no part of what a part is.
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// The statements of an object's change, and the server that they are for.
 #[doc(hidden)]
 pub struct PartAlter<'a> {
@@ -51,7 +91,9 @@ pub struct PartAlter<'a> {
 /// An ordered list of parts. It reads as a slice; parts are added, taken out and found by name.
 ///
 /// A part keeps its identity on the server when it is changed in place, so that a changed name is
-/// a rename. A part that is taken out and made anew is dropped and added.
+/// a rename. What is pushed is new, also where it is a copy of another part: a part that is taken out and pushed
+/// again is dropped and added. A list that is collected keeps the parts of the same object as they are;
+/// those of another object are new.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts<P>(Vec<P>);
 
@@ -62,8 +104,13 @@ impl<P> Default for Parts<P> {
 }
 
 impl<P: Part> Parts<P> {
-    /// Adds a part at the end.
+    /// Adds a part at the end, as a new one.
     pub fn push(&mut self, part: P) {
+        self.0.push(part.anew());
+    }
+
+    /// Adds a part as it was read.
+    pub(crate) fn push_read(&mut self, part: P) {
         self.0.push(part);
     }
 
@@ -93,19 +140,45 @@ impl<P: Part> Parts<P> {
         self.0.retain(keep);
     }
 
-    fn by_id(&self, id: u32) -> Option<&P> {
-        self.0.iter().find(|part| id != 0 && part.id() == id)
+    /// The parts of `wanted`, each with what it is here, if it is.
+    ///
+    /// What was read is the same part under whatever name; of several copies the one that kept the name,
+    /// else the first. What was not, because a plan adds it, is known by its name.
+    fn matched<'a>(&'a self, wanted: &'a Self) -> Vec<(Option<&'a P>, &'a P)> {
+        let was_read = |part: &P| self.0.iter().any(|old| old.origin().is(&part.origin()));
+        let kept = self.0.iter().filter_map(|old| {
+            let is_same = |new: &&P| match old.id() {
+                0 => new.name() == old.name() && !was_read(new),
+                _ => new.origin().is(&old.origin()),
+            };
+            let copies = || wanted.0.iter().filter(is_same);
+            Some((old, copies().find(|new| new.name() == old.name()).or_else(|| copies().next())?))
+        });
+        let kept: Vec<_> = kept.collect();
+        let old = |new: &P| kept.iter().find(|(_, kept)| ptr::eq(*kept, new)).map(|(old, _)| *old);
+        wanted.0.iter().map(|new| (old(new), new)).collect()
     }
 
     /// Drops the parts that `wanted` has no more.
     pub(crate) fn drop_gone(&self, wanted: &Self, alter: &mut PartAlter) {
-        self.0.iter().filter(|part| wanted.by_id(part.id()).is_none()).for_each(|part| part.drop(alter));
+        let matched = self.matched(wanted);
+        let is_gone = |part: &&P| !matched.iter().any(|(old, _)| old.is_some_and(|old| ptr::eq(old, *part)));
+        for part in self.0.iter().filter(is_gone) {
+            if part.id() == 0 && matched.iter().any(|(old, _)| old.is_none()) {
+                alter.alter.refuse(Error::invalid(
+                    format!("change of {:?}, which is not on the server yet", part.name()),
+                    "it cannot be told whether it is renamed or another takes its place;                      apply the plan before renaming what it adds",
+                ));
+            }
+            part.drop(alter);
+        }
     }
 
     /// Renames, then changes, then adds parts, in that order: a new part may take a name that
     /// another gives up.
     pub(crate) fn change_and_add(&self, wanted: &Self, alter: &mut PartAlter) {
-        let both = || wanted.0.iter().filter_map(|new| Some((self.by_id(new.id())?, new)));
+        let matched = self.matched(wanted);
+        let both = || matched.iter().filter_map(|(old, new)| Some(((*old)?, *new)));
         let mut renames: Vec<_> = both()
             .filter(|(old, new)| old.name() != new.name())
             .map(|(old, new)| (old, old.name().to_owned(), new))
@@ -128,7 +201,8 @@ impl<P: Part> Parts<P> {
             }
         }
         both().filter(|(old, new)| old != new).for_each(|(old, new)| old.change(new, alter));
-        wanted.0.iter().filter(|new| self.by_id(new.id()).is_none()).for_each(|new| new.add(alter));
+        let new = matched.iter().filter(|(old, _)| old.is_none());
+        new.for_each(|(_, new)| P::clone(new).anew().add(alter));
     }
 }
 
@@ -152,9 +226,10 @@ impl<P> FromIterator<P> for Parts<P> {
     }
 }
 
-impl<P> Extend<P> for Parts<P> {
+/// Adds parts at the end, as new ones.
+impl<P: Part> Extend<P> for Parts<P> {
     fn extend<I: IntoIterator<Item = P>>(&mut self, parts: I) {
-        self.0.extend(parts);
+        self.0.extend(parts.into_iter().map(P::anew));
     }
 }
 

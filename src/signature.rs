@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use crate::kind::Key;
 use crate::name::Name;
-use crate::parts::DataType;
+use crate::parts::{DataType, Spelling, spelling};
 use std::fmt;
 
 /// The name of a routine and the types of the arguments that it takes: `app.f(integer, text)`.
@@ -180,61 +180,14 @@ fn without<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
     start.eq_ignore_ascii_case(keyword).then(|| text.get(keyword.len()..).unwrap_or_default())
 }
 
-/// The names that SQL has for types besides those that the server prints
-/// ([Data Types](https://www.postgresql.org/docs/current/datatype.html)).
-const ALIASES: [(&str, &str); 21] = [
-    ("bool", "boolean"),
-    ("bpchar", "character"),
-    ("char", "character"),
-    ("char varying", "character varying"),
-    ("dec", "numeric"),
-    ("decimal", "numeric"),
-    ("float", "double precision"),
-    ("float4", "real"),
-    ("float8", "double precision"),
-    ("int", "integer"),
-    ("int2", "smallint"),
-    ("int4", "integer"),
-    ("int8", "bigint"),
-    ("nchar", "character"),
-    ("time", "time without time zone"),
-    ("timestamp", "timestamp without time zone"),
-    ("timestamptz", "timestamp with time zone"),
-    ("timetz", "time with time zone"),
-    ("varbit", "bit varying"),
-    ("varchar", "character varying"),
-    ("national character", "character"),
-];
-
-/// A type as the server prints that of an argument, as far as that can be told without it: folded,
-/// without modifiers, by its first name, bounds as `[]`.
+/// A type as the server prints that of an argument, as far as that can be told without it: without modifiers,
+/// bounds as `[]`.
 fn canonical(text: &str) -> String {
-    let (mut base, mut array, mut inside, mut depth) = (String::new(), false, false, 0_u32);
-    for c in text.trim().chars() {
-        match c {
-            '"' if depth == 0 => {
-                inside = !inside;
-                base.push(c);
-            }
-            c if inside => base.push(c),
-            '(' | '[' => {
-                depth += 1;
-                array |= c == '[';
-            }
-            ')' | ']' if depth > 0 => depth -= 1,
-            _ if depth > 0 => {}
-            c if c.is_ascii_whitespace() && base.ends_with([' ', '.']) => {}
-            c if c.is_ascii_whitespace() => base.push(' '),
-            c => base.push(c.to_ascii_lowercase()),
-        }
-    }
-    if depth > 0 || inside {
+    match spelling(text) {
+        Some(Spelling { base, bounds, .. }) => base + if bounds { "[]" } else { "" },
         // Not a type: left as it is, to be refused.
-        return text.to_owned();
+        None => text.to_owned(),
     }
-    let base = base.trim_end();
-    let base = ALIASES.iter().find(|(alias, _)| *alias == base).map_or(base, |(_, name)| name);
-    if array { format!("{base}[]") } else { base.to_owned() }
 }
 
 #[cfg(test)]

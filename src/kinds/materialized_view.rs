@@ -354,7 +354,7 @@ impl Definition for MaterializedViewDefinition {
         }
         for row in indexes {
             if let Some(view) = views.get_mut(&row.number("object")?) {
-                view.indexes.push(Index::read(row)?);
+                view.indexes.push_read(Index::read(row)?);
             }
         }
         Ok(views)

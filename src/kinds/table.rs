@@ -402,9 +402,9 @@ impl Definition for TableDefinition {
             })
         };
         each(uncovered, &|table, row| row.text("what").map(|what| table.uncovered.push(what)))?;
-        each(columns, &|table, row| Column::read(row).map(|column| table.columns.push(column)))?;
-        each(constraints, &|table, row| Constraint::read(row).map(|constraint| table.constraints.push(constraint)))?;
-        each(indexes, &|table, row| Index::read(row).map(|index| table.indexes.push(index)))?;
+        each(columns, &|table, row| Column::read(row).map(|column| table.columns.push_read(column)))?;
+        each(constraints, &|table, row| Constraint::read(row).map(|constraint| table.constraints.push_read(constraint)))?;
+        each(indexes, &|table, row| Index::read(row).map(|index| table.indexes.push_read(index)))?;
         Ok(tables)
     }
 }

@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use crate::kind::comment;
 use crate::name::Name;
-use crate::parts::{DataType, Part, PartAlter};
+use crate::parts::{DataType, Origin, Part, PartAlter};
 use crate::row::Row;
 use crate::sql::{Ident, Sql};
 use crate::version::ServerVersion;
@@ -31,9 +31,9 @@ pub struct Column {
     pub storage: Option<Storage>,
     /// The comment.
     pub comment: Option<String>,
-    number: i16,
-    /// How the type says that long values are stored.
-    type_storage: Storage,
+    origin: Origin,
+    /// How the type says that long values are stored; none while the server was not asked.
+    type_storage: Option<Storage>,
     /// The name of the NOT NULL constraint where it is not the one that PostgreSQL would choose (18 and newer).
     not_null_name: Option<String>,
 }
@@ -115,15 +115,15 @@ impl Column {
             not_null: false,
             storage: None,
             comment: None,
-            number: 0,
-            type_storage: Storage::Plain,
+            origin: Origin::default(),
+            type_storage: None,
             not_null_name: None,
         }
     }
 
     /// The attribute number; 0 for a column that is not on a server.
     pub fn number(&self) -> i16 {
-        self.number
+        self.origin.id.try_into().unwrap_or_default()
     }
 
     /// The columns of one table or of all: a row each, in order.
@@ -182,8 +182,8 @@ impl Column {
             not_null: row.truth("not_null")?,
             storage: (storage != type_storage).then_some(storage),
             comment: row.optional("comment")?,
-            number: row.number("number")?,
-            type_storage,
+            origin: Origin::read(row, "number")?,
+            type_storage: Some(type_storage),
             not_null_name: row.optional("not_null_name")?,
         })
     }
@@ -226,9 +226,34 @@ impl Column {
 
     /// `column 3 default`, or by its name while it has no number.
     fn field(&self, what: &str) -> String {
-        match self.number {
+        match self.origin.id {
             0 => format!("column {:?} {what}", self.name),
             number => format!("column {number} {what}"),
+        }
+    }
+
+    /// A clause that cannot share a statement with other changes of the column, where there are such.
+    fn by_itself(&self, what: &str, clause: Sql, others: bool, alter: &mut PartAlter) {
+        match others {
+            true => alter.alter.single(self.field(what), clause),
+            false => alter.alter.clause(self.field(what), clause),
+        }
+    }
+
+    /// Another type brings its own storage.
+    fn change_storage(&self, wanted: Option<Storage>, retyped: bool, column: &Sql, alter: &mut PartAlter) {
+        let has = if retyped { None } else { self.storage };
+        if wanted == has {
+            return;
+        }
+        match wanted.or(self.type_storage) {
+            Some(storage) => {
+                alter.alter.clause(self.field("storage"), sql!("{} SET STORAGE {}", column, storage.keyword()));
+            }
+            None => {
+                alter.alter.needs(16, "going back to the storage of the type in a plan", alter.server);
+                alter.alter.clause(self.field("storage"), sql!("{} SET STORAGE DEFAULT", column));
+            }
         }
     }
 
@@ -261,11 +286,19 @@ impl super::sealed::Sealed for Column {}
 
 impl Part for Column {
     fn id(&self) -> u32 {
-        u32::try_from(self.number).unwrap_or_default()
+        self.origin.id
     }
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn anew(self) -> Self {
+        Self { origin: Origin::default(), type_storage: None, not_null_name: None, ..self }
     }
 
     fn add(&self, alter: &mut PartAlter) {
@@ -275,9 +308,19 @@ impl Part for Column {
 
     fn change(&self, wanted: &Self, alter: &mut PartAlter) {
         let Self { name, data_type, using, collation, default, identity, generated, not_null, storage, .. } = wanted;
-        let Self { comment, number: _, type_storage: _, not_null_name: _, .. } = wanted;
+        let Self { comment, origin: _, type_storage: _, not_null_name: _, .. } = wanted;
         let column = sql!("ALTER COLUMN {}", Ident(name));
-        if (data_type, collation) != (&self.data_type, &self.collation) {
+        let retyped = !data_type.is_same(&self.data_type) || *collation != self.collation;
+        // The server judges a type by the identity that there is before the statement, and numbers rows by the type after it.
+        if identity.is_none() && self.identity.is_some() {
+            let clause = sql!("{} DROP IDENTITY", column);
+            self.by_itself("identity", clause, retyped || default.is_some(), alter);
+        }
+        if retyped {
+            if self.default.is_some() && *default != self.default {
+                // It may have no meaning in the new type.
+                alter.alter.clause(self.field("default"), sql!("{} DROP DEFAULT", column));
+            }
             let mut clause = vec![sql!("{} TYPE {}", column, data_type)];
             clause.extend(collation.as_ref().map(|collation| sql!("COLLATE {}", collation)));
             clause.extend(using.as_ref().map(|using| sql!("USING {}", using)));
@@ -285,28 +328,27 @@ impl Part for Column {
         }
         self.change_generated(generated, &column, alter);
         if *default != self.default {
-            let clause = match default {
-                Some(default) => sql!("{} SET DEFAULT {}", column, default),
-                None => sql!("{} DROP DEFAULT", column),
-            };
-            alter.alter.clause(self.field("default"), clause);
+            match default {
+                Some(default) => alter.alter.clause(self.field("default"), sql!("{} SET DEFAULT {}", column, default)),
+                None if retyped => {}
+                None => alter.alter.clause(self.field("default"), sql!("{} DROP DEFAULT", column)),
+            }
         }
         if *not_null != self.not_null {
             let clause = sql!("{} {} NOT NULL", column, if *not_null { "SET" } else { "DROP" });
             alter.alter.clause(self.field("not null"), clause);
         }
-        if *identity != self.identity {
-            let clause = match (self.identity, identity) {
-                (None, Some(new)) => sql!("{} ADD {} AS IDENTITY", column, new.clause()),
-                (Some(_), Some(new)) => sql!("{} SET {}", column, new.clause()),
-                (_, None) => sql!("{} DROP IDENTITY", column),
-            };
-            alter.alter.clause(self.field("identity"), clause);
+        match (self.identity, identity) {
+            (None, Some(new)) => {
+                let clause = sql!("{} ADD {} AS IDENTITY", column, new.clause());
+                self.by_itself("identity", clause, retyped || self.default.is_some(), alter);
+            }
+            (Some(old), Some(new)) if old != *new => {
+                alter.alter.clause(self.field("identity"), sql!("{} SET {}", column, new.clause()));
+            }
+            _ => {}
         }
-        if *storage != self.storage {
-            let storage = storage.unwrap_or(self.type_storage).keyword();
-            alter.alter.clause(self.field("storage"), sql!("{} SET STORAGE {}", column, storage));
-        }
+        self.change_storage(*storage, retyped, &column, alter);
         if *comment != self.comment {
             wanted.set_comment(alter);
         }

@@ -1,7 +1,7 @@
 //! Constraints of a table.
 use crate::error::Result;
 use crate::kind::comment;
-use crate::parts::{Part, PartAlter};
+use crate::parts::{Origin, Part, PartAlter};
 use crate::row::Row;
 use crate::sql::{Ident, Sql};
 
@@ -16,18 +16,18 @@ pub struct Constraint {
     pub definition: Sql,
     /// The comment.
     pub comment: Option<String>,
-    oid: u32,
+    origin: Origin,
 }
 
 impl Constraint {
     /// A constraint as `CONSTRAINT name definition` would make it.
     pub fn new(name: impl Into<String>, definition: Sql) -> Self {
-        Self { name: name.into(), definition, comment: None, oid: 0 }
+        Self { name: name.into(), definition, comment: None, origin: Origin::default() }
     }
 
     /// The OID; 0 for a constraint that is not on a server.
     pub fn oid(&self) -> u32 {
-        self.oid
+        self.origin.id
     }
 
     /// The constraints of one table or of all: a row each. Those that a parent table imposes are the parent's.
@@ -47,12 +47,12 @@ impl Constraint {
             name: row.text("name")?,
             definition: Sql::trusted(row.text("definition")?),
             comment: row.optional("comment")?,
-            oid: row.number("oid")?,
+            origin: Origin::read(row, "oid")?,
         })
     }
 
     fn field(&self) -> String {
-        match self.oid {
+        match self.origin.id {
             0 => format!("constraint {:?}", self.name),
             oid => format!("constraint {oid}"),
         }
@@ -68,11 +68,19 @@ impl super::sealed::Sealed for Constraint {}
 
 impl Part for Constraint {
     fn id(&self) -> u32 {
-        self.oid
+        self.origin.id
     }
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn anew(self) -> Self {
+        Self { origin: Origin::default(), ..self }
     }
 
     fn add(&self, alter: &mut PartAlter) {
@@ -83,7 +91,7 @@ impl Part for Constraint {
     }
 
     fn change(&self, wanted: &Self, alter: &mut PartAlter) {
-        let Self { name, definition, comment, oid: _ } = wanted;
+        let Self { name, definition, comment, origin: _ } = wanted;
         if *definition == self.definition {
             if *comment != self.comment {
                 wanted.set_comment(alter);

@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use crate::kind::comment;
 use crate::name::Name;
-use crate::parts::{Part, PartAlter};
+use crate::parts::{Origin, Part, PartAlter};
 use crate::row::Row;
 use crate::sql::{Ident, Sql};
 
@@ -21,18 +21,18 @@ pub struct Index {
     pub tablespace: Option<String>,
     /// The comment.
     pub comment: Option<String>,
-    oid: u32,
+    origin: Origin,
 }
 
 impl Index {
     /// An index as `CREATE INDEX name ON table USING definition` would make it.
     pub fn new(name: impl Into<String>, definition: Sql) -> Self {
-        Self { name: name.into(), unique: false, definition, tablespace: None, comment: None, oid: 0 }
+        Self { name: name.into(), unique: false, definition, tablespace: None, comment: None, origin: Origin::default() }
     }
 
     /// The OID; 0 for an index that is not on a server.
     pub fn oid(&self) -> u32 {
-        self.oid
+        self.origin.id
     }
 
     /// The indexes of one relation or of all: a row each.
@@ -73,12 +73,12 @@ impl Index {
             definition: Sql::trusted(definition),
             tablespace: row.optional("tablespace")?,
             comment: row.optional("comment")?,
-            oid: row.number("oid")?,
+            origin: Origin::read(row, "oid")?,
         })
     }
 
     fn field(&self) -> String {
-        match self.oid {
+        match self.origin.id {
             0 => format!("index {:?}", self.name),
             oid => format!("index {oid}"),
         }
@@ -98,15 +98,23 @@ impl super::sealed::Sealed for Index {}
 
 impl Part for Index {
     fn id(&self) -> u32 {
-        self.oid
+        self.origin.id
     }
 
     fn name(&self) -> &str {
         &self.name
     }
 
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn anew(self) -> Self {
+        Self { origin: Origin::default(), ..self }
+    }
+
     fn add(&self, alter: &mut PartAlter) {
-        let Self { name, unique, definition, tablespace, comment, oid: _ } = self;
+        let Self { name, unique, definition, tablespace, comment, origin: _ } = self;
         let unique = if *unique { "UNIQUE " } else { "" };
         let mut statement =
             sql!("CREATE {}INDEX {} ON {} USING {}", unique, Ident(name), alter.alter.name(), definition);
@@ -123,7 +131,7 @@ impl Part for Index {
     }
 
     fn change(&self, wanted: &Self, alter: &mut PartAlter) {
-        let Self { name: _, unique, definition, tablespace, comment, oid: _ } = wanted;
+        let Self { name: _, unique, definition, tablespace, comment, origin: _ } = wanted;
         if (unique, definition) != (&self.unique, &self.definition) {
             wanted.drop(alter);
             return wanted.add(alter);
