@@ -150,9 +150,10 @@ pub(crate) fn one_of(column: &'static str, oids: &[u32]) -> Sql {
     sql!("{} = ANY (ARRAY[{}]::oid[])", column, list)
 }
 
-/// Whether a schema is the system's own.
+/// Whether a schema is the system's own, or holds what is temporary in a session.
 pub(crate) fn is_system_schema(name: &str) -> bool {
     ["pg_catalog", "information_schema", "pg_toast"].contains(&name)
+        || ["pg_temp_", "pg_toast_temp_"].iter().any(|start| name.starts_with(start))
 }
 
 /// Whether what depends on an object goes with it.

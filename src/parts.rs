@@ -22,7 +22,7 @@ use std::ptr;
 
 /// A part of an object: a column of a table, a constraint, an index.
 ///
-/// Parts are equal that are made by the same SQL, wherever they are.
+/// Where a part was read does not count when two are compared.
 pub trait Part: sealed::Sealed + Clone + PartialEq + Debug {
     /// What stays when the name changes: the attribute number or the OID; 0 for a part that is not on a server.
     fn id(&self) -> u32;

@@ -42,6 +42,7 @@ pub struct MaterializedView {
     /// The comment.
     pub comment: Option<String>,
     oid: u32,
+    database_tablespace: Option<String>,
     uncovered: Vec<String>,
     definition: Known<MaterializedViewDefinition>,
 }
@@ -93,6 +94,7 @@ impl MaterializedView {
             population: Population::Populated,
             comment: None,
             oid: 0,
+            database_tablespace: None,
             uncovered: Vec::new(),
             definition,
         }
@@ -113,7 +115,11 @@ impl MaterializedView {
     }
 
     fn place(&self) -> Place<'_> {
-        Place { access_method: &self.access_method, tablespace: &self.tablespace }
+        Place {
+            access_method: &self.access_method,
+            tablespace: &self.tablespace,
+            database_tablespace: self.database_tablespace.as_deref(),
+        }
     }
 
     /// The settings that stand in one `ALTER MATERIALIZED VIEW`, where they differ.
@@ -182,12 +188,13 @@ impl Kind for MaterializedView {
 
     fn query(which: Which<'_, Name>, _: &ServerVersion) -> Sql {
         sql!(
-            "SELECT {}, {}, c.relispopulated::text, \
+            "SELECT {}, {}, {} AS database_tablespace, c.relispopulated::text, \
              pg_catalog.array_remove(ARRAY[CASE WHEN c.relacl IS NOT NULL THEN 'privileges' END, \
              CASE WHEN c.relreplident <> 'd' THEN 'replica identity' END], NULL)::text AS uncovered \
              FROM {} {} WHERE c.relkind = 'm' AND {}",
             relation::COLUMNS,
             relation::COLUMNS_OF_PLACES,
+            relation::DATABASE_TABLESPACE,
             relation::FROM,
             relation::FROM_PLACES,
             relation_filter(which)
@@ -208,6 +215,7 @@ impl Kind for MaterializedView {
             },
             comment: row.optional("comment")?,
             oid: row.number("oid")?,
+            database_tablespace: row.optional("database_tablespace")?,
             uncovered: row.list("uncovered")?,
             definition: Known::default(),
         })
@@ -276,7 +284,9 @@ impl Kind for MaterializedView {
     }
 
     fn to_alter(&self, wanted: &Self, server: &ServerVersion) -> Script {
-        let Self { schema, name, population, comment, oid: _, uncovered: _, definition: _, .. } = wanted;
+        let Self {
+            schema, name, population, comment, oid: _, database_tablespace: _, uncovered: _, definition: _, ..
+        } = wanted;
         if self.is_replaced_by(wanted) {
             return self.replace(wanted, server);
         }
@@ -354,7 +364,9 @@ impl Definition for MaterializedViewDefinition {
         }
         for row in indexes {
             if let Some(view) = views.get_mut(&row.number("object")?) {
-                view.indexes.push_read(Index::read(row)?);
+                let index = Index::read(row)?;
+                view.uncovered.extend(index.uncovered());
+                view.indexes.push_read(index);
             }
         }
         Ok(views)

@@ -3,7 +3,7 @@ mod database;
 mod large_object;
 mod materialized_view;
 mod procedure;
-mod relation;
+pub(crate) mod relation;
 mod replication_slot;
 mod role;
 mod schema;

@@ -1,4 +1,5 @@
 //! What tables, views, materialized views and sequences have in common: they are relations.
+use crate::error::Error;
 use crate::kind::{Alter, Which, one_of};
 use crate::name::Name;
 use crate::sql::{Ident, Lit, Sql};
@@ -60,6 +61,8 @@ pub(crate) fn alter_options(old: &BTreeMap<String, String>, new: &BTreeMap<Strin
 pub(crate) struct Place<'a> {
     pub(crate) access_method: &'a Option<String>,
     pub(crate) tablespace: &'a Option<String>,
+    /// The database's own; none while the server was not asked.
+    pub(crate) database_tablespace: Option<&'a str>,
 }
 
 impl Place<'_> {
@@ -76,12 +79,32 @@ impl Place<'_> {
             }
         }
         if self.tablespace != wanted.tablespace {
-            // The name that stands for the database's own, unless that is another.
-            let tablespace = wanted.tablespace.as_deref().unwrap_or("pg_default");
-            alter.clause("tablespace", sql!("SET TABLESPACE {}", Ident(tablespace)));
+            if let Some(tablespace) = destination(wanted.tablespace.as_deref(), self.database_tablespace, alter) {
+                alter.clause("tablespace", sql!("SET TABLESPACE {}", Ident(tablespace)));
+            }
         }
     }
 }
+
+/// Where `SET TABLESPACE` is to move something; no word of SQL stands for the database's own.
+pub(crate) fn destination<'a>(
+    wanted: Option<&'a str>,
+    database: Option<&'a str>,
+    alter: &mut Alter,
+) -> Option<&'a str> {
+    let destination = wanted.or(database);
+    if destination.is_none() {
+        alter.refuse(Error::invalid(
+            "move to the database's own tablespace of what is not on the server yet",
+            "its name was not read; apply the plan first",
+        ));
+    }
+    destination
+}
+
+/// The name of the database's own tablespace.
+pub(crate) const DATABASE_TABLESPACE: &str = "(SELECT t.spcname FROM pg_catalog.pg_database b \
+    JOIN pg_catalog.pg_tablespace t ON t.oid = b.dattablespace WHERE b.datname = pg_catalog.current_database())";
 
 /// The columns of a catalogue query that every relation has, over [`FROM`].
 pub(crate) const COLUMNS: &str = "c.oid::text, n.nspname AS schema, c.relname AS name, \
@@ -105,7 +128,11 @@ pub(crate) const FROM_PLACES: &str = "LEFT JOIN pg_catalog.pg_class toast ON toa
 /// Narrows a query over `pg_class c` and `pg_namespace n` to what was asked for.
 pub(crate) fn relation_filter(which: Which<'_, Name>) -> Sql {
     match which {
-        Which::All => sql!("n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"),
+        Which::All => sql!(
+            "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+             AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_temp_') \
+             AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_toast_temp_')"
+        ),
         Which::WithSystem => sql!("true"),
         Which::Key(Name { schema, name }) => sql!("n.nspname = {} AND c.relname = {}", Lit(schema), Lit(name)),
         Which::Oids(oids) => one_of("c.oid", oids),
@@ -113,6 +140,10 @@ pub(crate) fn relation_filter(which: Which<'_, Name>) -> Sql {
 }
 
 /// What tables have that is no part of their definition yet, each by the OID of its table.
+///
+/// The options of an index's columns are part of its text from 13 on. The sequence of an identity column keeps its
+/// name when the table gets another, so that only one which no server would have chosen is told; before 15 it is
+/// lasting where the table is unlogged.
 pub(crate) const UNCOVERED: &str = "SELECT i.inhrelid, 'inheritance' FROM pg_catalog.pg_inherits i \
     UNION ALL SELECT t.tgrelid, pg_catalog.concat('trigger ', t.tgname) FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal \
     UNION ALL SELECT p.polrelid, pg_catalog.concat('policy ', p.polname) FROM pg_catalog.pg_policy p \
@@ -130,4 +161,25 @@ pub(crate) const UNCOVERED: &str = "SELECT i.inhrelid, 'inheritance' FROM pg_cat
     AND k.contype IN ('p', 'u', 'x') WHERE i.reloptions IS NOT NULL OR i.reltablespace <> 0 \
     UNION ALL SELECT a.attrelid, pg_catalog.concat('settings of column ', a.attname) FROM pg_catalog.pg_attribute a \
     WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attacl IS NOT NULL OR a.attoptions IS NOT NULL OR a.attfdwoptions IS NOT NULL \
-    OR COALESCE(a.attstattarget, -1) <> -1)";
+    OR COALESCE(a.attstattarget, -1) <> -1) \
+    UNION ALL SELECT x.indrelid, pg_catalog.concat('settings of index ', i.relname) FROM pg_catalog.pg_index x \
+    JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+    WHERE a.attrelid = i.oid AND (COALESCE(a.attstattarget, -1) <> -1 OR a.attoptions IS NOT NULL \
+    AND pg_catalog.current_setting('server_version_num')::int < 130000)) \
+    UNION ALL SELECT k.conrelid, pg_catalog.concat('comment on the index of constraint ', k.conname) \
+    FROM pg_catalog.pg_constraint k WHERE k.contype IN ('p', 'u', 'x') \
+    AND pg_catalog.obj_description(k.conindid, 'pg_class') IS NOT NULL \
+    UNION ALL SELECT k.conrelid, pg_catalog.concat('not null of column ', a.attname) FROM pg_catalog.pg_constraint k \
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND ARRAY[a.attnum] = k.conkey WHERE k.contype = 'n' \
+    AND (k.connoinherit OR NOT k.convalidated OR pg_catalog.obj_description(k.oid, 'pg_constraint') IS NOT NULL) \
+    UNION ALL SELECT a.attrelid, pg_catalog.concat('settings of identity column ', a.attname) FROM pg_catalog.pg_depend e \
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = e.refobjid AND a.attnum = e.refobjsubid \
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_class s ON s.oid = e.objid \
+    JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid WHERE e.deptype = 'i' \
+    AND e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.refclassid = e.classid \
+    AND ((q.seqstart, q.seqincrement, q.seqmin, q.seqcache, q.seqcycle) <> (1, 1, 1, 1, false) \
+    OR q.seqmax <> CASE q.seqtypid WHEN 'pg_catalog.int2'::pg_catalog.regtype THEN 32767 \
+    WHEN 'pg_catalog.int4'::pg_catalog.regtype THEN 2147483647 ELSE 9223372036854775807 END OR q.seqtypid <> a.atttypid \
+    OR s.relname !~ '_seq[0-9]*$' OR s.relnamespace <> c.relnamespace \
+    OR s.relpersistence <> c.relpersistence AND pg_catalog.current_setting('server_version_num')::int >= 150000 \
+    OR s.relacl IS NOT NULL OR pg_catalog.obj_description(s.oid, 'pg_class') IS NOT NULL)";

@@ -47,6 +47,7 @@ pub struct Table {
     /// The comment.
     pub comment: Option<String>,
     oid: u32,
+    database_tablespace: Option<String>,
     relation: RelationKind,
     uncovered: Vec<String>,
     definition: Known<TableDefinition>,
@@ -112,6 +113,7 @@ impl Table {
             replica_identity: ReplicaIdentity::Default,
             comment: None,
             oid: 0,
+            database_tablespace: None,
             relation: RelationKind::Ordinary,
             uncovered: Vec::new(),
             definition,
@@ -138,7 +140,11 @@ impl Table {
     }
 
     fn place(&self) -> Place<'_> {
-        Place { access_method: &self.access_method, tablespace: &self.tablespace }
+        Place {
+            access_method: &self.access_method,
+            tablespace: &self.tablespace,
+            database_tablespace: self.database_tablespace.as_deref(),
+        }
     }
 
     /// The settings that stand in one `ALTER TABLE`, where they differ.
@@ -197,7 +203,8 @@ impl ReplicaIdentity {
 
 impl Cluster {
     /// The tables of the current database: ordinary, partitioned and foreign ones. The system's own
-    /// are those in `pg_catalog`, `information_schema` and the schemas of TOAST tables.
+    /// are those in `pg_catalog`, `information_schema` and the schemas of TOAST tables, and with them the
+    /// temporary tables of all sessions, this one too.
     pub fn tables(&self) -> Collection<Table> {
         Collection::new(self)
     }
@@ -224,7 +231,7 @@ impl Kind for Table {
 
     fn query(which: Which<'_, Name>, _: &ServerVersion) -> Sql {
         sql!(
-            "SELECT {}, {}, c.relrowsecurity::text, c.relforcerowsecurity::text, c.relreplident::text, \
+            "SELECT {}, {}, {} AS database_tablespace, c.relrowsecurity::text, c.relforcerowsecurity::text, c.relreplident::text, \
              (SELECT i.relname FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
              WHERE c.relreplident = 'i' AND x.indrelid = c.oid AND x.indisreplident) AS replica_index, c.relkind::text, \
              pg_catalog.array_remove(ARRAY[CASE WHEN c.relacl IS NOT NULL THEN 'privileges' END, \
@@ -234,6 +241,7 @@ impl Kind for Table {
              FROM {} {} WHERE c.relkind IN ('r', 'p', 'f') AND {}",
             relation::COLUMNS,
             relation::COLUMNS_OF_PLACES,
+            relation::DATABASE_TABLESPACE,
             relation::FROM,
             relation::FROM_PLACES,
             relation_filter(which)
@@ -254,6 +262,7 @@ impl Kind for Table {
             replica_identity: ReplicaIdentity::read(&row.text("relreplident")?, row.optional("replica_index")?),
             comment: row.optional("comment")?,
             oid: row.number("oid")?,
+            database_tablespace: row.optional("database_tablespace")?,
             relation: match row.text("relkind")?.as_str() {
                 "p" => RelationKind::Partitioned,
                 "f" => RelationKind::Foreign,
@@ -331,7 +340,17 @@ impl Kind for Table {
     }
 
     fn to_alter(&self, wanted: &Self, server: &ServerVersion) -> Script {
-        let Self { schema, name, comment, uncovered: _, definition: _, oid: _, relation: _, .. } = wanted;
+        let Self {
+            schema,
+            name,
+            comment,
+            uncovered: _,
+            definition: _,
+            oid: _,
+            relation: _,
+            database_tablespace: _,
+            ..
+        } = wanted;
         let mut alter = Alter::new("ALTER TABLE", self.qualified(), ", ");
         if let Some((old, new)) = definitions(self, wanted) {
             let TableDefinition { columns, constraints, indexes, uncovered: _ } = new;
@@ -403,8 +422,15 @@ impl Definition for TableDefinition {
         };
         each(uncovered, &|table, row| row.text("what").map(|what| table.uncovered.push(what)))?;
         each(columns, &|table, row| Column::read(row).map(|column| table.columns.push_read(column)))?;
-        each(constraints, &|table, row| Constraint::read(row).map(|constraint| table.constraints.push_read(constraint)))?;
-        each(indexes, &|table, row| Index::read(row).map(|index| table.indexes.push_read(index)))?;
+        each(constraints, &|table, row| {
+            Constraint::read(row).map(|constraint| table.constraints.push_read(constraint))
+        })?;
+        each(indexes, &|table, row| {
+            let index = Index::read(row)?;
+            table.uncovered.extend(index.uncovered());
+            table.indexes.push_read(index);
+            Ok(())
+        })?;
         Ok(tables)
     }
 }

@@ -119,7 +119,8 @@ impl View {
 }
 
 impl Cluster {
-    /// The views of the current database. The system's own are those in `pg_catalog` and `information_schema`.
+    /// The views of the current database. The system's own are those in `pg_catalog` and `information_schema`,
+    /// and the temporary ones of all sessions.
     pub fn views(&self) -> Collection<View> {
         Collection::new(self)
     }

@@ -311,7 +311,7 @@ impl Part for Column {
         let Self { comment, origin: _, type_storage: _, not_null_name: _, .. } = wanted;
         let column = sql!("ALTER COLUMN {}", Ident(name));
         let retyped = !data_type.is_same(&self.data_type) || *collation != self.collation;
-        // The server judges a type by the identity that there is before the statement, and numbers rows by the type after it.
+        // Within one statement the server would judge the new type by the old identity, and a new identity by the old type.
         if identity.is_none() && self.identity.is_some() {
             let clause = sql!("{} DROP IDENTITY", column);
             self.by_itself("identity", clause, retyped || default.is_some(), alter);

@@ -2,6 +2,7 @@
 mod conflicts;
 mod conformance;
 mod databases;
+mod definitions;
 mod large_objects;
 mod objects;
 mod ownership;
