@@ -85,6 +85,8 @@ impl PartialEq for Origin {
 pub struct PartAlter<'a> {
     pub(crate) alter: &'a mut Alter,
     pub(crate) schema: &'a str,
+    /// The OID of the object as it was; 0 if it is new.
+    pub(crate) object: u32,
     pub(crate) server: &'a crate::ServerVersion,
 }
 
@@ -200,7 +202,11 @@ impl<P: Part> Parts<P> {
                 }
             }
         }
-        both().filter(|(old, new)| old != new).for_each(|(old, new)| old.change(new, alter));
+        // What a plan added is what the server made of it, in the server's words.
+        let object = alter.object;
+        let was_made = |old: &P, new: &P| old.id() == 0 && new.id() != 0 && new.origin().relation == object;
+        let changed = both().filter(|(old, new)| old != new && !was_made(old, new));
+        changed.for_each(|(old, new)| old.change(new, alter));
         let new = matched.iter().filter(|(old, _)| old.is_none());
         new.for_each(|(_, new)| P::clone(new).anew().add(alter));
     }

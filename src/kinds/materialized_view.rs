@@ -271,7 +271,7 @@ impl Kind for MaterializedView {
             words.push(sql!("WITH NO DATA"));
         }
         alter.statement("itself", Sql::join(words, " "));
-        let mut parts = PartAlter { alter: &mut alter, schema: &self.schema, server };
+        let mut parts = PartAlter { alter: &mut alter, schema: &self.schema, object: self.oid, server };
         indexes.iter().for_each(|index| index.add(&mut parts));
         if !owner.is_empty() {
             alter.single("owner", sql!("OWNER TO {}", Ident(owner)));
@@ -293,7 +293,7 @@ impl Kind for MaterializedView {
         let mut alter = Alter::new("ALTER MATERIALIZED VIEW", self.qualified(), ", ");
         if let Some((old, new)) = definitions(self, wanted) {
             let MaterializedViewDefinition { query: _, indexes, uncovered: _ } = new;
-            let parts = &mut PartAlter { alter: &mut alter, schema: &self.schema, server };
+            let parts = &mut PartAlter { alter: &mut alter, schema: &self.schema, object: self.oid, server };
             old.indexes.drop_gone(indexes, parts);
             old.indexes.change_and_add(indexes, parts);
         }

@@ -314,7 +314,7 @@ impl Kind for Table {
         }
         words.extend(self.tablespace.as_ref().map(|tablespace| sql!("TABLESPACE {}", Ident(tablespace))));
         alter.statement("itself", Sql::join(words, " "));
-        let mut parts = PartAlter { alter: &mut alter, schema: &self.schema, server };
+        let mut parts = PartAlter { alter: &mut alter, schema: &self.schema, object: self.oid, server };
         definition.columns.iter().for_each(|column| column.finish(&mut parts));
         definition.constraints.iter().for_each(|constraint| constraint.add(&mut parts));
         definition.indexes.iter().for_each(|index| index.add(&mut parts));
@@ -354,7 +354,7 @@ impl Kind for Table {
         let mut alter = Alter::new("ALTER TABLE", self.qualified(), ", ");
         if let Some((old, new)) = definitions(self, wanted) {
             let TableDefinition { columns, constraints, indexes, uncovered: _ } = new;
-            let parts = &mut PartAlter { alter: &mut alter, schema: &self.schema, server };
+            let parts = &mut PartAlter { alter: &mut alter, schema: &self.schema, object: self.oid, server };
             old.indexes.drop_gone(indexes, parts);
             old.constraints.drop_gone(constraints, parts);
             old.columns.drop_gone(columns, parts);

@@ -194,7 +194,7 @@ mod tests {
         let server = ServerVersion::parse("15.3").unwrap();
         let refused = |change: &dyn Fn(&mut PartAlter)| {
             let mut alter = Alter::new("ALTER TABLE", Name::from("t"), ", ");
-            change(&mut PartAlter { alter: &mut alter, schema: "public", server: &server });
+            change(&mut PartAlter { alter: &mut alter, schema: "public", object: 0, server: &server });
             alter.finish().check().is_err()
         };
         let unread = Index::new("i", Sql::default());

@@ -25,13 +25,15 @@ fn a_plan_changes_what_it_added() {
             let definition = table.definition_mut()?;
             let mut column = Column::new("n", "text");
             column.storage = Some(Storage::External);
+            column.default = Some(sql!("'a' || 'b'"));
             definition.columns.push(column);
             definition.columns.push(Column::new("gone", "text"));
             definition.constraints.push(Constraint::new("k", sql!("CHECK (a > 0)")));
             definition.indexes.push(Index::new("i", sql!("btree (a)")));
             table.alter()?;
             let definition = table.definition_mut()?;
-            definition.columns.get_mut("n").unwrap().not_null = true;
+            let column = definition.columns.get_mut("n").unwrap();
+            (column.not_null, column.default) = (true, None);
             definition.columns.remove("gone");
             definition.constraints.get_mut("k").unwrap().comment = Some("c".into());
             definition.indexes.get_mut("i").unwrap().comment = Some("c".into());
@@ -42,7 +44,7 @@ fn a_plan_changes_what_it_added() {
     assert_eq!(
         script[script.len() - 3..],
         [
-            "ALTER TABLE \"public\".\"t\" DROP COLUMN \"gone\", ALTER COLUMN \"n\" SET NOT NULL",
+            "ALTER TABLE \"public\".\"t\" DROP COLUMN \"gone\", ALTER COLUMN \"n\" DROP DEFAULT, ALTER COLUMN \"n\" SET NOT NULL",
             "COMMENT ON CONSTRAINT \"k\" ON \"public\".\"t\" IS 'c'",
             "COMMENT ON INDEX \"public\".\"i\" IS 'c'",
         ][..],
