@@ -8,6 +8,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
+/// How often a copy is taken before its failure to start is an error.
+const ATTEMPTS: u32 = 3;
+
 /// The directories whose contents belong to the one running server.
 const LEFT_EMPTY: [&str; 7] =
     ["pg_replslot", "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"];
@@ -26,6 +29,18 @@ impl TestServer {
         if self.major() < 12 {
             return Err(Error::unsupported("a standby of a test server", "PostgreSQL 12"));
         }
+        // A file that the server was writing at that moment (pg_control) may have been copied half.
+        let mut attempts = ATTEMPTS;
+        loop {
+            attempts -= 1;
+            match self.copy_and_start() {
+                Err(_) if attempts > 0 => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn copy_and_start(&self) -> Result<Self> {
         let directory = PrivateDirectory::create(self.directory.keeps())?;
         // The driver's blocking client refuses to run inside an async runtime, and a thread of its own is outside.
         let copied = std::thread::scope(|scope| scope.spawn(|| self.copy_to(&directory)).join());
