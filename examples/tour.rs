@@ -324,7 +324,7 @@ fn refusals(shop: &Cluster) -> Result<()> {
 }
 
 fn sessions(cluster: &Cluster, shop: &Cluster) -> Result<()> {
-    heading("Ending sessions: here those of this tour in its own database");
+    heading("Ending sessions: here those in the tour's database; the cluster's own connections are spared");
     run!(let report = cluster.terminate(Sessions::new().databases([SHOP]))?);
     came(format!(
         "{} terminated, {} still there, {} not allowed",
@@ -332,7 +332,6 @@ fn sessions(cluster: &Cluster, shop: &Cluster) -> Result<()> {
         report.remaining.len(),
         report.refused.len()
     ));
-    came(run!(shop.schemas().names()).map_or_else(|error| error.to_string(), |names| format!("{names:?}")));
     came(run!(shop.schemas().names()).map_or_else(|error| error.to_string(), |names| format!("{names:?}")));
     Ok(())
 }
