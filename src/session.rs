@@ -208,7 +208,6 @@ impl Session {
         let action = "execute a statement";
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
-        log::debug!("{sql}");
         if !parameters.is_empty() || !sql.trim_end().trim_end_matches(';').contains(';') {
             return state.call(action, |client| client.query(sql, parameters));
         }

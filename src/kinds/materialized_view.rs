@@ -2,10 +2,10 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{
-    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, unread,
+use crate::kind::{Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, unread};
+use crate::kinds::relation::{
+    self, Place, UNCOVERED, alter_options, defined_relation, option_list, read_options, relation_filter,
 };
-use crate::kinds::relation::{self, Place, UNCOVERED, alter_options, option_list, read_options, relation_filter};
 use crate::kinds::view::{COLUMNS_UNCOVERED, QUERY};
 use crate::name::Name;
 use crate::object::Object;
@@ -221,30 +221,7 @@ impl Kind for MaterializedView {
         })
     }
 
-    fn key(&self) -> Name {
-        self.qualified()
-    }
-
-    fn oid(&self) -> u32 {
-        self.oid
-    }
-
-    fn is_system(&self) -> bool {
-        is_system_schema(&self.schema)
-    }
-
-    fn uncovered(&self) -> Vec<String> {
-        let definition = self.definition().map(|definition| definition.uncovered.as_slice());
-        [&self.uncovered, definition.unwrap_or_default()].concat()
-    }
-
-    fn definition_cell(&self) -> Option<&Known<MaterializedViewDefinition>> {
-        Some(&self.definition)
-    }
-
-    fn definition_cell_mut(&mut self) -> Option<&mut Known<MaterializedViewDefinition>> {
-        Some(&mut self.definition)
-    }
+    defined_relation!();
 
     fn is_replaced_by(&self, wanted: &Self) -> bool {
         definitions(self, wanted).is_some_and(|(old, new)| old.query != new.query)

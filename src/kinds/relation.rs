@@ -183,3 +183,35 @@ pub(crate) const UNCOVERED: &str = "SELECT i.inhrelid, 'inheritance' FROM pg_cat
     OR s.relname !~ '_seq[0-9]*$' OR s.relnamespace <> c.relnamespace \
     OR s.relpersistence <> c.relpersistence AND pg_catalog.current_setting('server_version_num')::int >= 150000 \
     OR s.relacl IS NOT NULL OR pg_catalog.obj_description(s.oid, 'pg_class') IS NOT NULL)";
+
+/// The functions of [`Kind`](crate::Kind) that are the same for all relations with a definition, by
+/// their fields `oid`, `schema`, `uncovered` and `definition`.
+macro_rules! defined_relation {
+    () => {
+        fn key(&self) -> Name {
+            self.qualified()
+        }
+
+        fn oid(&self) -> u32 {
+            self.oid
+        }
+
+        fn is_system(&self) -> bool {
+            $crate::kind::is_system_schema(&self.schema)
+        }
+
+        fn uncovered(&self) -> Vec<String> {
+            let definition = self.definition().map(|definition| definition.uncovered.as_slice());
+            [&self.uncovered, definition.unwrap_or_default()].concat()
+        }
+
+        fn definition_cell(&self) -> Option<&Known<Self::Definition>> {
+            Some(&self.definition)
+        }
+
+        fn definition_cell_mut(&mut self) -> Option<&mut Known<Self::Definition>> {
+            Some(&mut self.definition)
+        }
+    };
+}
+pub(crate) use defined_relation;

@@ -2,11 +2,9 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{
-    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, unread,
-};
+use crate::kind::{Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, unread};
 use crate::kinds::relation::{
-    self, Persistence, Place, UNCOVERED, alter_options, option_list, read_options, relation_filter,
+    self, Persistence, Place, UNCOVERED, alter_options, defined_relation, option_list, read_options, relation_filter,
 };
 use crate::name::Name;
 use crate::object::Object;
@@ -273,30 +271,7 @@ impl Kind for Table {
         })
     }
 
-    fn key(&self) -> Name {
-        self.qualified()
-    }
-
-    fn oid(&self) -> u32 {
-        self.oid
-    }
-
-    fn is_system(&self) -> bool {
-        is_system_schema(&self.schema)
-    }
-
-    fn uncovered(&self) -> Vec<String> {
-        let definition = self.definition().map(|definition| definition.uncovered.as_slice());
-        [&self.uncovered, definition.unwrap_or_default()].concat()
-    }
-
-    fn definition_cell(&self) -> Option<&Known<TableDefinition>> {
-        Some(&self.definition)
-    }
-
-    fn definition_cell_mut(&mut self) -> Option<&mut Known<TableDefinition>> {
-        Some(&mut self.definition)
-    }
+    defined_relation!();
 
     fn to_create(&self, server: &ServerVersion) -> Script {
         let blank = Self { owner: self.owner.clone(), ..Self::new(self.qualified()) };

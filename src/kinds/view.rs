@@ -2,10 +2,10 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::kind::{
-    Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, is_system_schema, unread,
+use crate::kind::{Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed, Which, definitions, unread};
+use crate::kinds::relation::{
+    self, UNCOVERED, defined_relation, option_list, option_name, read_options, relation_filter,
 };
-use crate::kinds::relation::{self, UNCOVERED, option_list, option_name, read_options, relation_filter};
 use crate::name::Name;
 use crate::object::Object;
 use crate::row::Row;
@@ -169,30 +169,7 @@ impl Kind for View {
         })
     }
 
-    fn key(&self) -> Name {
-        self.qualified()
-    }
-
-    fn oid(&self) -> u32 {
-        self.oid
-    }
-
-    fn is_system(&self) -> bool {
-        is_system_schema(&self.schema)
-    }
-
-    fn uncovered(&self) -> Vec<String> {
-        let definition = self.definition().map(|definition| definition.uncovered.as_slice());
-        [&self.uncovered, definition.unwrap_or_default()].concat()
-    }
-
-    fn definition_cell(&self) -> Option<&Known<ViewDefinition>> {
-        Some(&self.definition)
-    }
-
-    fn definition_cell_mut(&mut self) -> Option<&mut Known<ViewDefinition>> {
-        Some(&mut self.definition)
-    }
+    defined_relation!();
 
     fn to_create(&self, server: &ServerVersion) -> Script {
         let mut alter = Alter::new("ALTER VIEW", self.qualified(), "");
