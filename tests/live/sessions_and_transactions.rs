@@ -484,3 +484,12 @@ fn a_server_that_falls_silent_after_the_login_does_not_hang_connecting() {
     assert!(started.elapsed() < Duration::from_secs(10));
     sender.send(()).unwrap();
 }
+
+#[test]
+fn an_async_program_calls_from_a_blocking_task() {
+    let dsn = server().dsn();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let task =
+        async { tokio::task::spawn_blocking(move || Cluster::connect(&dsn)?.roles().contains("postgres")).await };
+    assert!(runtime.block_on(task).unwrap().unwrap());
+}
