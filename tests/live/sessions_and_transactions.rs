@@ -442,6 +442,11 @@ fn a_transaction_begun_and_ended_by_statements_is_forgotten() {
     cluster.execute("ROLLBACK; CREATE TABLE u ()", &[]).unwrap();
     cluster.refresh();
     assert_eq!(cluster.tables().len().unwrap(), 2);
+    cluster.execute("BEGIN; CREATE TABLE v ()", &[]).unwrap();
+    cluster.transaction(|| cluster.execute("CREATE TABLE w ()", &[]).map(drop)).unwrap();
+    cluster.execute("ROLLBACK", &[]).unwrap();
+    cluster.refresh();
+    assert_eq!(cluster.tables().len().unwrap(), 2, "the transaction was the user's to end");
 }
 
 #[test]
