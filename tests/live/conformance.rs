@@ -22,7 +22,7 @@ fn hostile_names() -> Vec<String> {
         "back\\slash",
         "emoji 🐘",
         "select",
-        "public_",
+        "public",
         "app.orders",
         "\"app\".\"orders\"",
         "--",
