@@ -107,7 +107,8 @@ impl Cluster {
         Ok(Self::new(Session::adopt(client)?))
     }
 
-    /// Gives the connection back with the settings that it came with. Other handles on this cluster can use it no more.
+    /// Gives the connection back with the settings that it came with. Other handles on this cluster can use it no more;
+    /// objects that were saved in a transaction that is still open take that for undone.
     ///
     /// # Errors
     /// [`Error::Connection`] if it was lost.
@@ -158,12 +159,7 @@ impl Cluster {
         if let Some(known) = lock(&self.inner.databases).get(name) {
             return Ok(known.clone());
         }
-        let config = self.session().config().ok_or_else(|| {
-            Error::unsupported("another database over a connection that was handed in", "Cluster::connect")
-        })?;
-        let mut config = config.clone();
-        config.dbname(name);
-        let session = Session::connect(config, self.session().role().map(str::to_owned))?;
+        let session = self.session().to_database(name)?;
         let there = Self::new(session);
         lock(&self.inner.databases).insert(name.to_owned(), there.clone());
         Ok(there)
@@ -298,15 +294,6 @@ impl Cluster {
 
     pub(crate) fn session(&self) -> &Session {
         &self.inner.session
-    }
-
-    /// The server processes of the connections to other databases that are kept, as they were when
-    /// they were made, each with its database. Waits for no other thread's transaction.
-    pub(crate) fn own_pids(&self) -> Vec<(i32, String)> {
-        let root = self.inner.plan.as_ref().map_or(self, |scope| &scope.root);
-        let kept: Vec<Cluster> = lock(&root.inner.databases).values().cloned().collect();
-        let own = |there: &Cluster| (there.session().facts().pid, there.current_database().to_owned());
-        kept.iter().flat_map(|there| std::iter::once(own(there)).chain(there.own_pids())).collect()
     }
 
     /// Reads one object.

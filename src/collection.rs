@@ -53,15 +53,20 @@ impl<T: Kind> Collection<T> {
     /// [`Error::NotFound`]; [`Error::Invalid`] for what cannot be a name, before anything is sent.
     pub fn get(&self, key: impl Into<T::Key>) -> Result<Object<T>> {
         let key = key.into();
-        match self.look_up(&key)? {
-            Some(object) => Ok(object),
-            None if self.system == System::LeftOut && self.clone().with_system().look_up(&key)?.is_some() => {
-                let what =
-                    format!("{} outside the system's own objects (Collection::with_system)", object::title::<T>(&key));
-                Err(Error::NotFound { what })
+        self.look_up(&key)?.ok_or_else(|| self.absent(&key))
+    }
+
+    /// The error for what is not there; it says so if the system has it.
+    pub(crate) fn absent(&self, key: &T::Key) -> Error {
+        let mut what = object::title::<T>(key);
+        if self.system == System::LeftOut {
+            match self.clone().with_system().look_up_all(key) {
+                Err(error) => return error,
+                Ok(found) if !found.is_empty() => what += " outside the system's own objects (Collection::with_system)",
+                Ok(_) => {}
             }
-            None => Err(Error::NotFound { what: object::title::<T>(&key) }),
         }
+        Error::NotFound { what }
     }
 
     /// The object of that name, if there is one.
@@ -82,12 +87,10 @@ impl<T: Kind> Collection<T> {
 
     fn look_up(&self, key: &T::Key) -> Result<Option<Object<T>>> {
         let mut found = self.look_up_all(key)?;
-        if found.len() > 1 {
-            let names: Vec<_> = found.iter().map(|object| object.key().to_string()).collect();
-            let why = format!("it stands for several: {}", names.join("; "));
-            return Err(Error::invalid(object::title::<T>(key), why));
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(several(key, &found)),
         }
-        Ok(found.pop())
     }
 
     /// The objects that a key stands for: at most one, unless the key is loose.
@@ -260,6 +263,12 @@ impl<T: Kind> Collection<T> {
         self.cluster.keep::<T>(self.system, items, read_at);
         Ok(result)
     }
+}
+
+/// The error for a key that stands for several where one is meant.
+pub(crate) fn several<T: Kind>(key: &T::Key, found: &[Object<T>]) -> Error {
+    let names: Vec<_> = found.iter().map(|object| object.key().to_string()).collect();
+    Error::invalid(object::title::<T>(key), format!("it stands for several: {}", names.join("; ")))
 }
 
 impl<T: Defined> Collection<T> {

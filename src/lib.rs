@@ -35,6 +35,7 @@ mod connect;
 #[cfg(doctest)]
 mod documents;
 mod error;
+mod fate;
 mod kind;
 mod kinds;
 mod name;
@@ -48,6 +49,7 @@ mod script;
 mod session;
 mod sessions;
 mod shell;
+mod sides;
 mod signature;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -2,11 +2,12 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
+use crate::fate::Fate;
 use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Known, Which};
 use crate::row::Row;
 use crate::script::Script;
 use crate::sql::Sql;
-use crate::transaction::{Atomic, Fate};
+use crate::transaction::Atomic;
 use crate::version::ServerVersion;
 use std::fmt;
 use std::ops::{Deref, DerefMut};

@@ -1,65 +1,44 @@
 //! One connection, shared by everything that uses a cluster: the only way to the server.
 use crate::connect::{self, Facts};
 use crate::error::{Error, Result};
+use crate::fate::{Changes, may_end};
 use crate::row::Row;
+use crate::sides::{INSIDE, Side, settings};
 use crate::sql::Sql;
 use crate::transaction::Level;
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, Config, SimpleQueryMessage};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
-
-/// The settings under which the crate's own statements run, so that nothing of a user's stands in
-/// for a catalogue function and so that the server prints names and values in one form. Timeouts
-/// are left as they are: they are the administrator's.
-const OWN_SETTINGS: [(&str, &str); 10] = [
-    // Temporary objects are searched last: first, they could stand in for types of the catalogue.
-    ("search_path", "pg_catalog, pg_temp"),
-    ("datestyle", "ISO"),
-    ("intervalstyle", "postgres"),
-    ("extra_float_digits", "3"),
-    ("standard_conforming_strings", "on"),
-    ("check_function_bodies", "off"),
-    ("quote_all_identifiers", "off"),
-    ("client_encoding", "UTF8"),
-    ("default_tablespace", ""),
-    ("default_table_access_method", "heap"),
-];
-
-/// Whose statements the connection is set for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Side {
-    /// The crate's: [`OWN_SETTINGS`].
-    Own,
-    /// The user's: as the connection came.
-    User,
-    /// One or the other: a failed transaction was ended by a statement of the user's. The server knows.
-    Unknown,
-}
-
-/// Whether a statement is inside a transaction block: the block began before the statement did.
-const INSIDE: &str = "(pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp())";
 
 pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
     config: Option<Config>,
     role: Option<String>,
     facts: Facts,
+    /// The server process that there is now; the one in `facts` was the first.
+    pid: Arc<AtomicI32>,
+    /// This one, and those to other databases that were made from it or that it was made from.
+    family: Family,
     state: Mutex<State>,
     /// Wakes threads that wait for another one's transaction to end.
     turn: Condvar,
     undone: AtomicU64,
 }
 
+/// The sessions of one program to the databases of one cluster, as far as each came from another.
+type Family = Arc<Mutex<Vec<Weak<Session>>>>;
+
 pub(crate) struct State {
     /// None when it was lost, lent or given back.
     client: Option<Client>,
-    pid: i32,
+    pid: Arc<AtomicI32>,
     side: Side,
     pub(crate) levels: Vec<Level>,
+    pub(crate) changes: Changes,
     /// Whether the user began a transaction by a statement of his own; none if he may have since it was asked.
     foreign: Option<bool>,
     /// The thread whose transaction is open.
@@ -77,40 +56,68 @@ enum Gone {
 
 impl Session {
     pub(crate) fn connect(config: Config, role: Option<String>) -> Result<Arc<Self>> {
+        Self::open(config, role, Family::default())
+    }
+
+    /// A session like this one, to another database.
+    pub(crate) fn to_database(&self, name: &str) -> Result<Arc<Self>> {
+        let config = self.config.as_ref().ok_or_else(|| {
+            Error::unsupported("another database over a connection that was handed in", "Cluster::connect")
+        })?;
+        let mut config = config.clone();
+        config.dbname(name);
+        Self::open(config, self.role.clone(), self.family.clone())
+    }
+
+    fn open(config: Config, role: Option<String>, family: Family) -> Result<Arc<Self>> {
         let (client, facts) = connect::open(&config, role.as_deref())?;
-        Ok(Self::new(Some(config), role, client, facts))
+        Ok(Self::new(Some(config), role, client, facts, family))
     }
 
     /// A session on a connection that somebody else made.
     pub(crate) fn adopt(mut client: Client) -> Result<Arc<Self>> {
         let (facts, _) = connect::inspect(&mut client, "use the connection")?;
-        Ok(Self::new(None, None, client, facts))
+        Ok(Self::new(None, None, client, facts, Family::default()))
     }
 
-    fn new(config: Option<Config>, role: Option<String>, client: Client, facts: Facts) -> Arc<Self> {
+    fn new(config: Option<Config>, role: Option<String>, client: Client, facts: Facts, family: Family) -> Arc<Self> {
+        let pid = Arc::new(AtomicI32::new(facts.pid));
         let state = State {
             client: Some(client),
-            pid: facts.pid,
+            pid: pid.clone(),
             side: Side::User,
             levels: Vec::new(),
+            changes: Changes::default(),
             foreign: None,
             owner: None,
             gone: None,
         };
-        let (state, turn) = (Mutex::new(state), Condvar::new());
-        Arc::new(Self { config, role, facts, state, turn, undone: AtomicU64::new(0) })
+        let session = Arc::new(Self {
+            config,
+            role,
+            facts,
+            pid,
+            family: family.clone(),
+            state: Mutex::new(state),
+            turn: Condvar::new(),
+            undone: AtomicU64::new(0),
+        });
+        let mut family = family.lock().unwrap_or_else(PoisonError::into_inner);
+        family.retain(|member| member.strong_count() > 0);
+        family.push(Arc::downgrade(&session));
+        session
+    }
+
+    /// The server processes of this session and of those to other databases that are related to it,
+    /// each with its database. Waits for no other thread's transaction.
+    pub(crate) fn own_processes(&self) -> Vec<(i32, String)> {
+        let family = self.family.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = family.iter().filter_map(Weak::upgrade);
+        living.map(|member| (member.pid.load(Ordering::Acquire), member.facts.database.clone())).collect()
     }
 
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    pub(crate) fn config(&self) -> Option<&Config> {
-        self.config.as_ref()
-    }
-
-    pub(crate) fn role(&self) -> Option<&str> {
-        self.role.as_deref()
     }
 
     /// How many times something was rolled back or the connection replaced: what was cached before is worth nothing.
@@ -149,7 +156,8 @@ impl Session {
             (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
             (Some(Gone::Lost), Some(config)) => {
                 let (client, facts) = connect::open(config, self.role.as_deref())?;
-                (state.client, state.pid) = (Some(client), facts.pid);
+                state.client = Some(client);
+                self.pid.store(facts.pid, Ordering::Release);
                 (state.side, state.foreign, state.gone) = (Side::User, None, None);
                 // Another server perhaps, after a fail-over, or the same one with another database of that name.
                 self.forget();
@@ -208,6 +216,19 @@ impl Session {
         let action = "execute a statement";
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
+        let result = Self::query_in(&mut state, action, sql, parameters);
+        if result.is_err() || may_end(sql) {
+            self.look_back(&mut state);
+        }
+        result
+    }
+
+    fn query_in(
+        state: &mut State,
+        action: &str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<postgres::Row>> {
         if !parameters.is_empty() || !sql.trim_end().trim_end_matches(';').contains(';') {
             return state.call(action, |client| client.query(sql, parameters));
         }
@@ -256,6 +277,21 @@ impl Session {
         let result = state.call(action, |client| client.query(sql, parameters));
         state.call(action, |client| client.batch_execute(end))?;
         result
+    }
+
+    /// Asks which of the changes in a transaction that is, or was, open are still there, if there were any: a
+    /// statement of the user's may have undone them.
+    pub(crate) fn look_back(&self, state: &mut State) {
+        if state.changes.is_empty() {
+            return;
+        }
+        let answer = state.batch("look for what was undone", &[Changes::question()]);
+        match answer.and_then(|answer| state.changes.settle(&answer)) {
+            Ok(false) => {}
+            Ok(true) => self.forget(),
+            // In a failed transaction there is no answer before the statement that ends it.
+            Err(error) => log::debug!("{error}"),
+        }
     }
 
     /// Lends the connection to a closure.
@@ -308,6 +344,9 @@ impl Drop for Lent<'_> {
 
 impl State {
     fn take(&mut self, gone: Gone) -> Option<Client> {
+        if gone != Gone::Lent {
+            self.changes.lose();
+        }
         self.gone = Some(gone);
         self.client.take()
     }
@@ -351,7 +390,7 @@ impl State {
         if self.side == side {
             return Ok(());
         }
-        let answer = match self.batch(action, &[self.settings(side)]) {
+        let answer = match self.batch(action, &[settings(side, self.pid.load(Ordering::Acquire))]) {
             // Nothing but the user's own ROLLBACK can be said in a failed transaction, and it brings
             // back the settings from before.
             Err(error) if side == Side::User && error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
@@ -389,33 +428,6 @@ impl State {
         self.switch(Side::User, action)?;
         self.foreign = None;
         Ok(())
-    }
-
-    /// One statement that puts the other side's settings away and this side's in their place.
-    fn settings(&self, side: Side) -> Sql {
-        let local = INSIDE;
-        let put_away = |name: &'static str, value: &'static str| {
-            let kept =
-                sql!("pg_catalog.set_config('pgsteward.{}', pg_catalog.current_setting('{}'), {})", name, name, local);
-            sql!("{}, pg_catalog.set_config('{}', '{}', {})", kept, name, value, local)
-        };
-        let bring_back = |name: &'static str| {
-            sql!("pg_catalog.set_config('{}', pg_catalog.current_setting('pgsteward.{}'), {})", name, name, local)
-        };
-        let changes = OWN_SETTINGS.iter().map(|(name, value)| match side {
-            Side::Own => put_away(name, value),
-            Side::User | Side::Unknown => bring_back(name),
-        });
-        // The server's own note of the side ends with a transaction as the settings do.
-        let note = if side == Side::Own { "own" } else { "user" };
-        sql!(
-            "SELECT {} AS inside, pg_catalog.set_config('pgsteward.side', '{}', {}), {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
-            local,
-            note,
-            local,
-            Sql::join(changes, ", "),
-            self.pid
-        )
     }
 
     /// Sends statements, as few round trips as can be, and returns the rows of each. All are

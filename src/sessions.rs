@@ -367,11 +367,8 @@ impl SessionInfo {
 
 impl Cluster {
     /// Ends sessions, waits until they are gone, and reports what became of each. Never ended are this
-    /// session, those of the clusters that [`database`](Cluster::database) gave and that are kept here, and the
-    /// server's own processes. A cluster that `database` gave does not know the one that it came
-    /// from, and a kept connection that was lost and made anew is no longer known: both count as
-    /// others, and can be excluded by their [pids](Sessions::except_pids). What a transaction does later does not bring
-    /// them back. In a plan it is collected, and the report is empty
+    /// session, those to other databases that [`database`](Cluster::database) made from it or that it was made from,
+    /// and the server's own processes. What a transaction does later does not bring them back. In a plan it is collected, and the report is empty
     /// ([pg_terminate_backend](https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL)).
     ///
     /// A role that is no superuser needs the rights of the sessions' roles or of `pg_signal_backend`,
@@ -381,7 +378,7 @@ impl Cluster {
     /// [`Error::Invalid`] if there is no filter at all.
     pub fn terminate(&self, sessions: Sessions) -> Result<TerminateReport> {
         sessions.check()?;
-        let sessions = sessions.sparing(self.own_pids());
+        let sessions = sessions.sparing(self.session().own_processes());
         let statement = sessions.to_terminate();
         statement.check()?;
         if let Some(plan) = self.plan_in_progress()? {

@@ -1,30 +1,17 @@
 //! Transactions, nested as deep as wanted.
 use crate::error::{Error, Result};
+use crate::fate::Fate;
 use crate::row::Row;
-use crate::session::{Session, Side, State, ended_early};
+use crate::session::{Session, State, ended_early};
+use crate::sides::Side;
 use crate::sql::Sql;
 use postgres::error::SqlState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// How often a change is tried that the server refuses for concurrency alone.
 const TRIES: u32 = 5;
-
-/// What became of a transaction: objects that were saved in it ask.
-#[derive(Debug)]
-pub(crate) struct Fate {
-    undone: AtomicBool,
-    around: Option<Arc<Fate>>,
-}
-
-impl Fate {
-    /// Whether it, or one around it, was rolled back.
-    pub(crate) fn is_undone(&self) -> bool {
-        self.undone.load(Ordering::Acquire) || self.around.as_ref().is_some_and(|around| around.is_undone())
-    }
-}
 
 /// An open transaction, or a savepoint in one.
 pub(crate) struct Level {
@@ -42,9 +29,11 @@ impl Session {
         self.ready(action)?.is_inside(action)
     }
 
-    /// The fate of the innermost open transaction, if one is open.
+    /// The fate of what is read now, if a transaction is open: that of the last change in it, or its own.
     pub(crate) fn fate(&self) -> Option<Arc<Fate>> {
-        self.lock().levels.last().map(|level| level.fate.clone())
+        let state = self.lock();
+        let level = state.levels.last().map(|level| &level.fate);
+        state.changes.last_within(level).or(level).cloned()
     }
 
     /// Runs a closure in a transaction: kept if it returns `Ok`, undone if it returns an error or panics.
@@ -56,7 +45,11 @@ impl Session {
         let transaction = Atomic::enter(self, action, Scope::User)?;
         transaction.open(sql!("BEGIN"), &[])?;
         let result = f();
-        transaction.leave(result)
+        let result = transaction.leave(result);
+        if result.is_err() {
+            self.look_back(&mut self.lock());
+        }
+        result
     }
 
     /// Runs a change of the crate's own in a transaction, and again when the server refuses it
@@ -112,7 +105,7 @@ impl<'s> Atomic<'s> {
         let mut state = session.ready(action)?;
         let around = state.levels.last().map(|level| level.fate.clone());
         let savepoint = state.is_inside(action)?;
-        let fate = Arc::new(Fate { undone: AtomicBool::new(false), around });
+        let fate = Fate::within(around);
         let side = state.side();
         state.levels.push(Level { fate, opened: false, side, savepoint });
         let depth = state.levels.len();
@@ -160,11 +153,23 @@ impl<'s> Atomic<'s> {
     /// Commits. COMMIT in a failed transaction rolls back without a word, and where there is none it
     /// says little more; a savepoint before it fails in both.
     fn commit(&self, state: &mut State) -> Result<Vec<Vec<Row>>> {
-        let answer = state.batch(self.action, &[sql!("SAVEPOINT pgsteward_end"), sql!("COMMIT")]);
-        answer.map_err(|error| match error.code() {
-            Some(code) if *code == SqlState::NO_ACTIVE_SQL_TRANSACTION => ended_early(self.action),
+        state.batch(self.action, &[sql!("SAVEPOINT pgsteward_end"), sql!("COMMIT")])
+    }
+
+    /// Keeps what was done since a savepoint, as far as what is around it is kept.
+    fn release(&self, state: &mut State, fate: Arc<Fate>) -> Result<Vec<Vec<Row>>> {
+        let note = state.changes.add(fate);
+        state.batch(self.action, &[note, sql!("RELEASE SAVEPOINT pgsteward_{}", self.depth)])
+    }
+
+    /// An error at the end, in other words if the end came before.
+    fn explain(&self, error: Error) -> Error {
+        match error.code() {
+            Some(code) if [SqlState::NO_ACTIVE_SQL_TRANSACTION, SqlState::S_E_INVALID_SPECIFICATION].contains(code) => {
+                ended_early(self.action)
+            }
             _ => error,
-        })
+        }
     }
 
     fn end(&self, keep: bool) -> Result<()> {
@@ -179,7 +184,7 @@ impl<'s> Atomic<'s> {
             }),
             (false, _, _) => Ok(Vec::new()),
             (true, true, false) => self.commit(&mut state),
-            (true, true, true) => state.batch(self.action, &[sql!("RELEASE SAVEPOINT pgsteward_{}", depth)]),
+            (true, true, true) => self.release(&mut state, fate.clone()),
             (true, false, false) => state.batch(self.action, &[sql!("ROLLBACK")]),
             (true, false, true) => state.batch(
                 self.action,
@@ -188,14 +193,18 @@ impl<'s> Atomic<'s> {
         };
         if keep && ended.is_err() {
             // Still there to be rolled back.
-            return ended.map(drop);
+            return ended.map(drop).map_err(|error| self.explain(error));
         }
         state.levels.truncate(depth - 1);
         if !savepoint || !keep {
             state.fall_back_to(side);
         }
+        if !savepoint && keep {
+            state.changes.keep();
+        }
         if opened && !keep {
-            fate.undone.store(true, Ordering::Release);
+            fate.undo();
+            state.changes.forget_undone();
             // What a change of the crate's own does is kept only after it succeeded.
             if self.scope == Scope::User {
                 self.session.forget();

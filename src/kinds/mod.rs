@@ -14,7 +14,9 @@ mod view;
 pub use database::{CreateStrategy, Database, LocaleProvider, OpenSessions};
 pub use large_object::{LargeObject, LargeObjectContents};
 pub use materialized_view::{MaterializedView, MaterializedViewDefinition, Population, RefreshMode};
-pub use procedure::{Body, Parallel, Procedure, ProcedureDefinition, Routine, Security, Volatility};
+pub use procedure::{
+    Body, Parallel, Procedure, ProcedureDefinition, Procedures, Routine, Security, Variations, Volatility,
+};
 pub use relation::Persistence;
 pub use replication_slot::{ReplicationSlot, SlotSort, WalStatus};
 pub use role::{Role, ValidUntil};

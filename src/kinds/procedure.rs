@@ -2,11 +2,13 @@
 mod attributes;
 mod definition;
 mod filter;
+mod variations;
 
 use self::attributes::set;
 pub use self::attributes::{Parallel, Routine, Security, Volatility};
 pub use self::definition::{Body, ProcedureDefinition};
 use self::filter::filter;
+pub use self::variations::{Procedures, Variations};
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
@@ -293,23 +295,8 @@ fn needs(definition: &ProcedureDefinition, alter: &mut Alter, server: &ServerVer
 
 impl Cluster {
     /// The routines of the current database: functions, procedures, aggregates and window functions.
-    ///
-    /// `get("app.f(integer, text)")` gives one. `get("app.f")` gives the only one of that name, and
-    /// where there are several is [`Error::Invalid`], which lists them; see [`variations`](Collection::variations).
-    pub fn procedures(&self) -> Collection<Procedure> {
-        Collection::new(self)
-    }
-}
-
-impl Collection<Procedure> {
-    /// All routines of that name, in order of the types of their arguments.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for what cannot be a name, before anything is sent.
-    pub fn variations(&self, name: impl Into<Name>) -> Result<Vec<Object<Procedure>>> {
-        let mut found = self.look_up_all(&name.into().into())?;
-        found.sort_by_key(|routine| routine.key());
-        Ok(found)
+    pub fn procedures(&self) -> Procedures {
+        Procedures(Collection::new(self))
     }
 }
 

@@ -18,4 +18,5 @@ mod sessions;
 mod sessions_and_transactions;
 mod shell;
 mod support;
+mod undone;
 mod views;

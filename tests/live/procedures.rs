@@ -1,8 +1,8 @@
 //! Routines, and what finds them.
 use crate::support::{connect, fresh, major, unique};
 use pgsteward::{
-    Body, Cluster, Error, Kind, Name, Object, Parallel, Procedure, Role, Routine, Schema, Security, Signature, Sql,
-    Volatility, sql,
+    Body, Cluster, Error, Kind, Name, Object, Parallel, Procedure, Procedures, Role, Routine, Schema, Security,
+    Signature, Sql, Volatility, sql,
 };
 
 /// A database with routines of every sort, and types that nobody finds by a bare name.
@@ -47,6 +47,10 @@ fn names(routines: &[Object<Procedure>]) -> Vec<String> {
     routines.iter().map(|routine| routine.key().to_string()).collect()
 }
 
+fn only(all: &Procedures, key: impl Into<Signature>) -> Object<Procedure> {
+    all.get(key).unwrap().one().unwrap()
+}
+
 const F: [&str; 4] =
     ["app.f()", "app.f(app.\"My.Type\"[], public.mood[])", "app.f(integer, text)", "app.f(text, integer)"];
 
@@ -59,14 +63,14 @@ fn p041_overloads_are_one_name_and_each_is_found_by_its_arguments() {
             assert_eq!(all.len().unwrap(), if major() >= 14 { 17 } else { 15 });
             assert!(all.names().unwrap().iter().all(|name| name.name().schema == "app" && name.name().name != "r"));
         }
-        assert_eq!(names(&all.variations("app.f").unwrap()), F);
-        let error = all.get("app.f").unwrap_err();
+        assert_eq!(names(&all.get("app.f").unwrap()), F);
+        let error = all.get("app.f").unwrap().one().unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error}");
         assert!(F.iter().all(|name| error.to_string().contains(name)), "{error}");
         assert!(all.contains("app.f").unwrap() && !all.contains("app.g").unwrap());
-        assert!(all.variations("app.g").unwrap().is_empty());
+        assert!(all.find("app.g").unwrap().is_none());
         assert!(matches!(all.get("app.g"), Err(Error::NotFound { .. })));
-        assert_eq!(all.get(("app", "one")).unwrap().key().to_string(), "app.one(numeric, timestamp with time zone)");
+        assert_eq!(only(&all, ("app", "one")).key().to_string(), "app.one(numeric, timestamp with time zone)");
         for (asked, found) in [
             ("app.f()", F[0]),
             ("app.f(int, varchar)", ""),
@@ -86,22 +90,21 @@ fn p041_overloads_are_one_name_and_each_is_found_by_its_arguments() {
             ("app.p(int, int)", "app.p(integer, integer)"),
             ("app.w()", "app.w()"),
         ] {
-            let key = all.find(asked).unwrap().map(|routine| routine.key().to_string());
+            let key = all.find(asked).unwrap().map(|found| found.one().unwrap().key().to_string());
             assert_eq!(key.as_deref().unwrap_or_default(), found, "{asked}");
         }
         for wrong in ["app.f(", "app.f(int)x", "", "a.b.c(int)", "app.f(int; DROP TABLE t)"] {
             assert!(matches!(all.get(wrong), Err(Error::Invalid { .. })), "{wrong}");
         }
     }
-    let sorts =
-        |name: &str| cluster.procedures().variations(name).unwrap().iter().map(|p| p.routine()).collect::<Vec<_>>();
+    let sorts = |name: &str| cluster.procedures().get(name).unwrap().iter().map(|p| p.routine()).collect::<Vec<_>>();
     assert_eq!(sorts("app.p"), [Routine::Procedure; 2]);
     assert_eq!(sorts("app.a"), [Routine::Aggregate; 3]);
     assert_eq!(sorts("app.w"), [Routine::Window]);
     assert!(cluster.procedures().with_system().len().unwrap() > 2000);
     assert!(cluster.procedures().get("pg_catalog.abs(int)").is_err(), "a collection that was read knows no system's");
     assert!(cluster.procedures().with_system().contains("pg_catalog.abs(int)").unwrap());
-    assert!(cluster.procedures().with_system().get("app.r(int, int)").unwrap().script().is_err());
+    assert!(only(&cluster.procedures().with_system(), "app.r(int, int)").script().is_err());
 }
 
 #[test]
@@ -126,10 +129,10 @@ fn p041_a_script_of_each_sort_makes_an_equal_one() {
     }
     all.refresh();
     for (key, script) in &scripts {
-        assert_eq!(all.get(key).unwrap().script().unwrap().to_string(), script.to_string());
+        assert_eq!(only(&all, key).script().unwrap().to_string(), script.to_string());
     }
     assert_eq!(all.len().unwrap(), scripts.len());
-    let one = all.get("app.one").unwrap();
+    let one = only(&all, "app.one");
     assert_eq!(one.settings.get("my.own").map(String::as_str), Some("a, \"b\""));
     assert_eq!(one.settings.get("search_path").map(String::as_str), Some("app, \"We,ird\", \"\""));
     let answer = cluster.execute("SELECT y, app.a(1), app.w() OVER () FROM app.one() GROUP BY y", &[]).unwrap();
@@ -155,7 +158,7 @@ fn p041_each_sort_is_altered_and_dropped_and_its_variations_stay() {
     }
     for sort in sorts {
         let count = all.len().unwrap();
-        let mut routine = all.get(sort).unwrap();
+        let mut routine = only(&all, sort);
         (routine.schema, routine.name) = ("we.ird".into(), "na\"me".into());
         routine.owner = owner.name.clone();
         routine.comment = Some("it's".into());
@@ -172,7 +175,7 @@ fn p041_each_sort_is_altered_and_dropped_and_its_variations_stay() {
         routine.alter().unwrap();
         assert_eq!(routine.to_create(cluster.version()).to_string(), wanted.to_create(cluster.version()).to_string());
         all.refresh();
-        let read = all.get(routine.key()).unwrap();
+        let read = only(&all, routine.key());
         assert_eq!(read.to_value(), Procedure::clone(&routine));
         assert_eq!((read.owner.as_str(), read.comment.as_deref()), (owner.name.as_str(), Some("it's")));
         assert_eq!(all.len().unwrap(), count);
@@ -181,19 +184,19 @@ fn p041_each_sort_is_altered_and_dropped_and_its_variations_stay() {
         assert!(!all.contains(&key).unwrap());
         assert_eq!(all.len().unwrap(), count - 1);
     }
-    assert_eq!(all.variations("app.f").unwrap().len(), 3);
-    assert_eq!(all.variations("app.a").unwrap().len(), 1);
+    assert_eq!(all.get("app.f").unwrap().len(), 3);
+    assert_eq!(all.get("app.a").unwrap().len(), 1);
     cluster.execute("CREATE VIEW app.v AS SELECT app.f()", &[]).unwrap();
-    assert!(all.get("app.f()").unwrap().drop().is_err());
-    all.get("app.f()").unwrap().drop_cascade().unwrap();
-    assert_eq!(all.variations("app.f").unwrap().len(), 2);
+    assert!(only(&all, "app.f()").drop().is_err());
+    only(&all, "app.f()").drop_cascade().unwrap();
+    assert_eq!(all.get("app.f").unwrap().len(), 2);
 }
 
 #[test]
 fn p041_another_body_replaces_the_old_one_and_nothing_else() {
     let cluster = with_routines();
     let all = cluster.procedures();
-    let mut one = all.get("app.one").unwrap();
+    let mut one = only(&all, "app.one");
     let body = "BEGIN RETURN QUERY SELECT 2, '$body$x$body'; END";
     one.definition_mut().unwrap().body = Body::Text(body.into());
     one.settings.remove("work_mem");
@@ -201,13 +204,13 @@ fn p041_another_body_replaces_the_old_one_and_nothing_else() {
     assert_eq!(one.changes().len(), 1);
     one.alter().unwrap();
     all.refresh();
-    let one = all.get("app.one").unwrap();
+    let one = only(&all, "app.one");
     assert_eq!(one.definition().unwrap().body, Body::Text(body.into()));
     assert!((one.cost, one.rows, one.strict, one.settings.len()) == (9.0, 3.0, true, 2));
     assert_eq!(cluster.execute("SELECT x FROM app.one()", &[]).unwrap()[0].get::<_, i32>(0), 2);
 
     // What the statement would set anew is a conflict when somebody else has set it.
-    let (mut mine, mut theirs) = (all.get("app.one").unwrap(), all.get("app.one").unwrap());
+    let (mut mine, mut theirs) = (only(&all, "app.one"), only(&all, "app.one"));
     mine.definition_mut().unwrap().body = Body::Text("BEGIN RETURN; END".into());
     theirs.rows = 77.0;
     theirs.alter().unwrap();
@@ -215,12 +218,12 @@ fn p041_another_body_replaces_the_old_one_and_nothing_else() {
     mine.definition_mut().unwrap().arguments = sql!("a text");
     assert!(matches!(mine.alter(), Err(Error::Unsupported { .. })));
 
-    let mut aggregate = all.get("app.a(int)").unwrap();
+    let mut aggregate = only(&all, "app.a(int)");
     aggregate.definition_mut().unwrap().body = Body::Aggregate(sql!("SFUNC = int4smaller, STYPE = integer"));
     aggregate.parallel = Parallel::Safe;
     aggregate.alter().unwrap();
     assert_eq!(cluster.execute("SELECT app.a(x) FROM generate_series(3, 5) x", &[]).unwrap()[0].get::<_, i32>(0), 3);
-    let mut supported = all.get("app.supported").unwrap();
+    let mut supported = only(&all, "app.supported");
     supported.support = None;
     assert!(matches!(supported.alter(), Err(Error::Unsupported { .. })));
     supported.definition_mut().unwrap().body = Body::Text("array_unnest".into());
@@ -243,7 +246,7 @@ fn p041_what_is_made_is_what_was_asked_for_or_nothing() {
     let mut other = Procedure::function("app.other(int)", sql!("integer"), "sql", "SELECT 1");
     other.definition_mut().arguments = sql!("a text");
     assert!(matches!(all.create(other), Err(Error::NotFound { .. })));
-    assert!(all.variations("app.other").unwrap().is_empty());
+    assert!(!all.contains("app.other").unwrap());
     let aliased = all.create(Procedure::new("app.aliased(mood, varchar(3), int8[])", "sql", "SELECT 1"));
     // A type in public needs its schema in a statement; in a key it is understood.
     assert!(aliased.unwrap_err().is_not_found());
@@ -255,7 +258,7 @@ fn p041_what_is_made_is_what_was_asked_for_or_nothing() {
         made.alter()
     });
     plan.unwrap().apply().unwrap();
-    assert_eq!(all.get("app.planned").unwrap().comment.as_deref(), Some("x"));
+    assert_eq!(only(&all, "app.planned").comment.as_deref(), Some("x"));
 }
 
 #[test]
@@ -264,19 +267,13 @@ fn p041_what_a_script_would_leave_out_is_named() {
     cluster
         .execute("GRANT EXECUTE ON FUNCTION app.w() TO PUBLIC; REVOKE EXECUTE ON FUNCTION app.w() FROM PUBLIC", &[])
         .unwrap();
-    let error = cluster.procedures().get("app.w").unwrap().script().unwrap_err().to_string();
+    let error = only(&cluster.procedures(), "app.w").script().unwrap_err().to_string();
     assert!(error.contains("privileges"), "{error}");
     cluster.execute("ALTER FUNCTION app.one DEPENDS ON EXTENSION plpgsql", &[]).unwrap();
-    let error = cluster.procedures().get("app.one").unwrap().script().unwrap_err().to_string();
+    let error = only(&cluster.procedures(), "app.one").script().unwrap_err().to_string();
     assert!(error.contains("extension"), "{error}");
-    let error = cluster
-        .procedures()
-        .with_system()
-        .get("pg_catalog.plpgsql_call_handler")
-        .unwrap()
-        .script()
-        .unwrap_err()
-        .to_string();
+    let with_system = cluster.procedures().with_system();
+    let error = only(&with_system, "pg_catalog.plpgsql_call_handler").script().unwrap_err().to_string();
     assert!(error.contains("extension"), "{error}");
 }
 
@@ -304,16 +301,16 @@ fn p025_a_renamed_or_re_created_object_is_found_by_its_new_key() {
             // The schema's new name was a reason to forget what was read of routines.
             let _ = all.len().unwrap();
         }
-        let routine = all.get("app.f(int, text)").unwrap();
+        let routine = only(&all, "app.f(int, text)");
         let (old, script) = (routine.oid(), routine.script().unwrap());
         routine.drop().unwrap();
         assert!(!all.contains("app.f(int, text)").unwrap());
-        assert_eq!(all.variations("app.f").unwrap().len(), 3);
+        assert_eq!(all.get("app.f").unwrap().len(), 3);
         // By somebody else: what was read is kept until it is refreshed.
         connect(cluster.current_database(), "postgres").run(&script).unwrap();
         assert_eq!(all.contains("app.f(int, text)").unwrap(), !loaded);
         all.refresh();
-        let mut again = all.get("app.f(int, text)").unwrap();
+        let mut again = only(&all, "app.f(int, text)");
         assert!(again.oid() != old);
         again.name = "g".into();
         again.alter().unwrap();
@@ -350,8 +347,8 @@ fn p026_names_are_values_and_are_never_cut_at_dots() {
                 } else {
                     routines.refresh();
                 }
-                assert_eq!(routines.get(&printed).unwrap().oid(), made.oid(), "{printed}");
-                assert_eq!(routines.get((schema, name)).unwrap().oid(), made.oid(), "{printed}");
+                assert_eq!(only(&routines, &printed).oid(), made.oid(), "{printed}");
+                assert_eq!(only(&routines, (schema, name)).oid(), made.oid(), "{printed}");
             }
             assert_eq!(
                 cluster.execute(&format!("SELECT '{printed}'::regprocedure::oid"), &[]).unwrap()[0].get::<_, u32>(0),

@@ -82,7 +82,7 @@ fn loading_any_collection_is_one_query_whatever_its_size() {
     one_query_loads_all(&counted, Cluster::views);
     one_query_loads_all(&counted, Cluster::materialized_views);
     one_query_loads_all(&counted, Cluster::sequences);
-    one_query_loads_all(&counted, Cluster::procedures);
+    one_query_loads_all(&counted, |cluster| Collection::clone(&cluster.procedures()));
     one_query_loads_all(&counted, Cluster::large_objects);
     one_query_loads_all(&counted, Cluster::replication_slots);
     let (trips, ()) = counted.trips(|cluster| cluster.tables().load_definitions().unwrap());

@@ -109,6 +109,31 @@ fn p010_connections_to_other_databases_that_are_kept_are_its_own() {
     assert!(ended(&cluster, Sessions::new().pids([stranger])).is_empty());
 }
 
+/// A server of its own: it ends all sessions.
+#[test]
+fn p010_the_clusters_of_one_connection_spare_each_other() {
+    let alone = pgsteward::testing::TestServer::start().unwrap();
+    let cluster = Cluster::connect(&alone.dsn()).unwrap();
+    let there = cluster.database("template1").unwrap();
+    let back = there.database("postgres").unwrap();
+    let own = [pid(&cluster), pid(&there), pid(&back)];
+    // The one that another came from.
+    assert!(ended(&there, Sessions::new().all()).is_empty());
+    assert_eq!([pid(&cluster), pid(&there), pid(&back)], own);
+    // One that was lost and made anew goes by its new pid.
+    let stranger = Cluster::connect(&alone.dsn()).unwrap();
+    let theirs = pid(&stranger);
+    assert_eq!(ended(&stranger, Sessions::new().pids([own[1]])), [own[1]]);
+    let again = pid_now(&there);
+    assert_ne!(again, own[1]);
+    assert_eq!(ended(&cluster, Sessions::new().all()), [theirs]);
+    assert_eq!(pid(&there), again);
+    // A connection of one's own to the same database is a stranger.
+    let mine = Cluster::connect(&alone.dsn_for("template1", "postgres")).unwrap();
+    let pid_of_mine = pid(&mine);
+    assert_eq!(ended(&cluster, Sessions::new().all()), [pid_of_mine]);
+}
+
 fn wait_for_walsender(cluster: &Cluster) -> i32 {
     let started = Instant::now();
     loop {
