@@ -127,27 +127,42 @@ impl<T: Kind> Collection<T> {
     }
 
     /// The objects, in order of their names.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] and [`Error::Server`], where the server has to be asked.
     pub fn iter(&self) -> Result<impl ExactSizeIterator<Item = Object<T>> + use<T>> {
         let (cluster, items) = (self.cluster.clone(), self.items()?);
         Ok(items.into_iter().map(move |item| Object::new(&cluster, item)))
     }
 
     /// The objects whose name, as it prints (`app.orders`), matches.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] and [`Error::Server`], where the server has to be asked.
     pub fn matching(&self, pattern: &Regex) -> Result<Vec<Object<T>>> {
         Ok(self.iter()?.filter(|object| pattern.is_match(&object.key().to_string())).collect())
     }
 
     /// The names, in order.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] and [`Error::Server`], where the server has to be asked.
     pub fn names(&self) -> Result<Vec<T::Key>> {
         Ok(self.items()?.iter().map(|item| item.key()).collect())
     }
 
     /// How many objects there are.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] and [`Error::Server`], where the server has to be asked.
     pub fn len(&self) -> Result<usize> {
         self.load(|items| items.len())
     }
 
     /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] and [`Error::Server`], where the server has to be asked.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
@@ -273,6 +288,9 @@ pub(crate) fn several<T: Kind>(key: &T::Key, found: &[Object<T>]) -> Error {
 
 impl<T: Defined> Collection<T> {
     /// Reads the definitions of all objects, with a fixed number of queries in one round trip.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] and [`Error::Server`].
     pub fn load_definitions(&self) -> Result<()> {
         let items = self.items()?;
         let questions = T::Definition::queries(None, self.cluster.version());
