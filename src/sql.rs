@@ -170,7 +170,10 @@ pub(crate) struct Data<'a>(pub(crate) &'a [u8]);
 
 impl Fragment for Data<'_> {
     fn write(&self, sql: &mut Sql) {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = |bytes: &[u8]| {
+            let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+            bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>()
+        };
         let whole = format!("pg_catalog.decode('{}', 'hex')", hex(self.0));
         match self.0.get(..64).filter(|_| self.0.len() > 64) {
             None => sql.push(&whole),
