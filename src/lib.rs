@@ -46,6 +46,7 @@ mod plan;
 mod reload;
 mod row;
 mod script;
+mod seen;
 mod session;
 mod sessions;
 mod shell;

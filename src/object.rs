@@ -2,10 +2,11 @@
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::fate::Fate;
 use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Known, Which};
 use crate::row::Row;
 use crate::script::Script;
+use crate::seen::Seen;
+use crate::session::Within;
 use crate::sql::Sql;
 use crate::transaction::Atomic;
 use crate::version::ServerVersion;
@@ -31,18 +32,10 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Object<T> {
     cluster: Cluster,
-    /// What the server had when it was last asked; none if it was made in a plan.
-    server: Arc<T>,
-    /// What is wanted. The same as `server`, and shared with it, until the first write.
+    /// What the server had when it was last asked, as long as that is not undone.
+    server: Seen<T>,
+    /// What is wanted. The same as what the server has, and shared with it, until the first write.
     wanted: Arc<T>,
-    /// What the server has if the transaction in which it was last changed is undone.
-    before: Option<Arc<Before<T>>>,
-}
-
-struct Before<T> {
-    fate: Arc<Fate>,
-    server: Arc<T>,
-    before: Option<Arc<Before<T>>>,
 }
 
 impl<T> Deref for Object<T> {
@@ -67,7 +60,11 @@ impl<T: Kind> fmt::Debug for Object<T> {
 
 impl<T: Kind> Object<T> {
     pub(crate) fn new(cluster: &Cluster, server: Arc<T>) -> Self {
-        Self { cluster: cluster.clone(), wanted: server.clone(), server, before: None }
+        Self::seen(cluster, Seen::new(server, None))
+    }
+
+    pub(crate) fn seen(cluster: &Cluster, server: Seen<T>) -> Self {
+        Self { cluster: cluster.clone(), wanted: server.value.clone(), server }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -76,13 +73,20 @@ impl<T: Kind> Object<T> {
 
     /// What the server has, as far as is known.
     pub(crate) fn server(&self) -> &Arc<T> {
-        let mut server = &self.server;
-        let mut before = self.before.as_ref();
-        while let Some(undone) = before.filter(|before| before.fate.is_undone()) {
-            server = &undone.server;
-            before = undone.before.as_ref();
+        &self.server.last().value
+    }
+
+    /// Refuses an object of which nothing is known: all that was read of it was undone.
+    fn check_known(&self) -> Result<()> {
+        match self.server.last().is_undone() {
+            false => Ok(()),
+            true => Err(self.undone()),
         }
-        server
+    }
+
+    fn undone(&self) -> Error {
+        let why = "it was read or made in a transaction that was undone; refresh() the object, or get it again";
+        Error::invalid(format!("use of {}", self.title()), why)
     }
 
     /// The kind and the name that the server knows: `role "app"`.
@@ -104,10 +108,14 @@ impl<T: Kind> Object<T> {
     /// The statements that [`alter`](Object::alter) would send. Nothing is sent.
     pub fn changes(&self) -> Script {
         let server = self.server();
-        match Arc::ptr_eq(server, &self.wanted) {
+        let mut changes = match Arc::ptr_eq(server, &self.wanted) {
             true => Script::new(),
             false => server.to_alter(&self.wanted, self.cluster.version()),
+        };
+        if let Err(undone) = self.check_known() {
+            changes.refuse(undone);
         }
+        changes
     }
 
     /// Whether [`alter`](Object::alter) would send anything.
@@ -137,43 +145,33 @@ impl<T: Kind> Object<T> {
         let (cluster, server, wanted) = (self.cluster.clone(), self.server().clone(), self.wanted.clone());
         if let Some(plan) = cluster.plan_in_progress()? {
             let step = (server.clone(), wanted.clone());
-            Collection::<T>::new(&cluster).len()?;
+            Collection::<T>::new(&cluster).load_for_plan()?;
             plan.record(changes, move |cluster| Object::wanting(cluster, step.0, step.1).alter());
-            cluster.saw(Some(&server.key()), Some(&wanted));
-            self.server = wanted;
+            self.took(Seen::new(wanted, None));
             return Ok(());
         }
         let action = format!("alter {}", title::<T>(&server.key()));
-        let after = self.change(&action, &changes, Some(&wanted))?;
-        let after = Arc::new(after.ok_or_else(|| self.not_found())?);
-        cluster.saw(Some(&server.key()), Some(&after));
-        self.saved(after);
+        let (after, within) = self.change(&action, &changes, Some(&wanted))?;
+        let after = after.ok_or_else(|| self.not_found())?;
+        self.took(Seen::new(after, within));
         Ok(())
     }
 
     fn wanting(cluster: &Cluster, server: Arc<T>, wanted: Arc<T>) -> Self {
-        Self { cluster: cluster.clone(), server, wanted, before: None }
+        Self { cluster: cluster.clone(), server: Seen::new(server, None), wanted }
     }
 
     /// Takes over what a change that was made for many objects at once left on the server.
-    pub(crate) fn took(&mut self, after: T) {
-        if let Some(cell) = self.server().definition_cell() {
-            remember(&after, cell.get().cloned());
-        }
-        let (key, after) = (self.server().key(), Arc::new(after));
-        self.cluster.saw(Some(&key), Some(&after));
-        self.saved(after);
+    pub(crate) fn took_one_of_many(&mut self, after: T, within: Within) {
+        share_definition(&**self.server(), &after);
+        self.took(Seen::new(after, within));
     }
 
-    /// Takes over what the server has now; remembers what it had, in case that is undone.
-    fn saved(&mut self, after: Arc<T>) {
-        let known = self.server().clone();
-        self.before = self.cluster.session().fate().map(|fate| {
-            let before = self.before.take();
-            Arc::new(Before { fate, server: known, before })
-        });
-        self.wanted = after.clone();
-        self.server = after;
+    /// Takes over what the server has now.
+    fn took(&mut self, after: Seen<T>) {
+        self.cluster.saw(Some(&self.server().key()), &after);
+        self.wanted = after.value.clone();
+        self.server.follow(after);
     }
 
     /// Forgets the changes.
@@ -188,10 +186,11 @@ impl<T: Kind> Object<T> {
     pub fn refresh(&mut self) -> Result<()> {
         let server = self.server().clone();
         let action = format!("read {}", self.title());
-        let now = self.cluster.fetch::<T>(&action, &again(&*server, self.cluster.version()))?;
-        self.cluster.saw(Some(&server.key()), now.as_ref());
-        let now = now.ok_or_else(|| self.not_found())?;
-        self.saved(now);
+        let Some(now) = self.cluster.fetch::<T>(&action, &again(&*server, self.cluster.version()))? else {
+            self.cluster.gone::<T>(&server.key());
+            return Err(self.not_found());
+        };
+        self.took(now);
         Ok(())
     }
 
@@ -200,6 +199,7 @@ impl<T: Kind> Object<T> {
     /// # Errors
     /// [`Error::Unsupported`] names what the object has that cannot be scripted yet.
     pub fn script(&self) -> Result<Script> {
+        self.check_known()?;
         self.load_definition()?;
         let uncovered = self.wanted.uncovered();
         if !uncovered.is_empty() {
@@ -237,15 +237,16 @@ impl<T: Kind> Object<T> {
     /// Drops the object by these statements.
     pub(crate) fn drop_by(self, script: Script) -> Result<()> {
         let server = self.server().clone();
+        self.check_known()?;
         script.check()?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
-            Collection::<T>::new(&self.cluster).len()?;
+            Collection::<T>::new(&self.cluster).load_for_plan()?;
             let (step, again) = (server.clone(), script.clone());
             plan.record(script, move |cluster| Object::new(cluster, step).drop_by(again));
         } else {
             self.change(&format!("drop {}", self.title()), &script, None)?;
         }
-        self.cluster.saw(Some(&server.key()), None::<&Arc<T>>);
+        self.cluster.gone::<T>(&server.key());
         Ok(())
     }
 
@@ -254,17 +255,16 @@ impl<T: Kind> Object<T> {
     /// changes stay pending. In a plan they are collected.
     pub(crate) fn perform(&mut self, verb: &str, script: Script) -> Result<()> {
         script.check()?;
+        self.check_known()?;
         let server = self.server().clone();
         if let Some(plan) = self.cluster.plan_in_progress()? {
             let (verb, step) = (verb.to_owned(), script.clone());
             plan.record(script, move |cluster| Object::new(cluster, server).perform(&verb, step));
             return Ok(());
         }
-        let after = self.change(&format!("{verb} {}", self.title()), &script, Some(&server))?;
+        let (after, within) = self.change(&format!("{verb} {}", self.title()), &script, Some(&server))?;
         if let Some(after) = after.filter(|_| Arc::ptr_eq(&server, &self.wanted)) {
-            let after = Arc::new(after);
-            self.cluster.saw(Some(&server.key()), Some(&after));
-            self.saved(after);
+            self.took(Seen::new(after, within));
         }
         Ok(())
     }
@@ -273,13 +273,16 @@ impl<T: Kind> Object<T> {
     /// for kinds whose definition cannot be changed otherwise.
     pub(crate) fn saw_definition(&mut self, definition: Option<T::Definition>) {
         let definition = definition.map(Arc::new);
-        for value in [&mut self.server, &mut self.wanted] {
-            if let Some(cell) = Arc::make_mut(value).definition_cell_mut() {
+        let mut server = T::clone(self.server());
+        for value in [&mut server, Arc::make_mut(&mut self.wanted)] {
+            if let Some(cell) = value.definition_cell_mut() {
                 *cell = Known::default();
-                definition.iter().for_each(|definition| cell.set(definition.clone()));
+                definition.iter().for_each(|definition| cell.set(definition.clone(), None));
             }
         }
-        self.cluster.saw(Some(&self.server.key()), Some(&self.server));
+        let server = Seen::new(server, self.server.last().within().cloned());
+        self.cluster.saw(Some(&server.value.key()), &server);
+        self.server.follow(server);
     }
 
     pub(crate) fn not_found(&self) -> Error {
@@ -288,13 +291,13 @@ impl<T: Kind> Object<T> {
 
     /// Sends a change, checked before and after. With `wanted` the object is there afterwards,
     /// without it it is gone.
-    fn change(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
+    fn change(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<(Option<T>, Within)> {
         if T::DRAGS_CONNECTIONS {
             self.cluster.disconnect_others();
         }
         let session = self.cluster.session();
         if script.parts().iter().any(|statement| statement.alone) {
-            return self.change_alone(action, script, wanted);
+            return self.change_alone(action, script, wanted).map(|after| (after, None));
         }
         session.atomically(action, |transaction| self.change_in(transaction, script, wanted))
     }
@@ -371,7 +374,10 @@ impl<T: Kind> Object<T> {
         let Some(now) = objects.first().map(T::read).transpose()? else { return Ok(None) };
         if !parts.is_empty() {
             let definition = T::Definition::read(parts)?.remove(&now.oid());
-            remember(&now, definition.map(Arc::new));
+            // Compared, and not kept: it needs no transaction.
+            if let Some((cell, definition)) = now.definition_cell().zip(definition) {
+                cell.set(Arc::new(definition), None);
+            }
         }
         Ok(Some(now))
     }
@@ -416,8 +422,8 @@ impl<T: Kind> Object<T> {
         match (&after, wanted) {
             (None, None) => Ok(None),
             (Some(after), Some(wanted)) if after.key() == wanted.key() => {
-                if let Some(cell) = wanted.definition_cell().filter(|_| !self.changes_definition(Some(wanted))) {
-                    remember(after, cell.get().cloned());
+                if !self.changes_definition(Some(wanted)) {
+                    share_definition(wanted, after);
                 }
                 Ok(Some(after.clone()))
             }
@@ -436,11 +442,11 @@ impl<T: Kind> Object<T> {
         if cell.get().is_none() && server.oid() != 0 {
             let action = format!("read the definition of {}", self.title());
             let questions = T::Definition::queries(Some(server.oid()), self.cluster.version());
-            let answers = self.cluster.session().run(&action, &questions)?;
+            let (answers, within) = self.cluster.session().look(&action, &questions)?;
             let definition = T::Definition::read(&answers)?.remove(&server.oid()).ok_or_else(|| self.not_found())?;
-            remember(&**server, Some(Arc::new(definition)));
+            cell.set(Arc::new(definition), within);
         }
-        remember(&*self.wanted, cell.get().cloned());
+        share_definition(&**server, &*self.wanted);
         Ok(())
     }
 }
@@ -449,19 +455,20 @@ impl<T: Defined> Object<T> {
     /// What is costly to read, read now if it was not read before: one round trip.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the object is gone.
+    /// [`Error::NotFound`] if the object is gone; [`Error::Invalid`] if it was read in a transaction that was undone.
     pub fn definition(&self) -> Result<Arc<T::Definition>> {
+        self.check_known()?;
         self.load_definition()?;
         let cell = self.wanted.definition_cell();
-        cell.and_then(|cell| cell.get().cloned()).ok_or_else(|| self.not_found())
+        cell.and_then(|cell| cell.get().cloned()).ok_or_else(|| self.undone())
     }
 
     /// The definition, to change; [`alter`](Object::alter) sends the fewest statements that do it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the object is gone.
+    /// As for [`definition`](Object::definition).
     pub fn definition_mut(&mut self) -> Result<&mut T::Definition> {
-        self.load_definition()?;
+        self.definition()?;
         let not_found = self.not_found();
         let cell = Arc::make_mut(&mut self.wanted).definition_cell_mut();
         Ok(cell.ok_or(not_found)?.to_mut())
@@ -481,10 +488,10 @@ fn again<T: Kind>(object: &T, server: &ServerVersion) -> Sql {
     }
 }
 
-/// Keeps a definition that was read.
-fn remember<T: Kind>(object: &T, definition: Option<Arc<T::Definition>>) {
-    if let (Some(cell), Some(definition)) = (object.definition_cell(), definition) {
-        cell.set(definition);
+/// Lets a value that the server has in place of another know of its definition what that one knew.
+fn share_definition<T: Kind>(from: &T, to: &T) {
+    if let Some((from, to)) = from.definition_cell().zip(to.definition_cell()) {
+        from.share_with(to);
     }
 }
 

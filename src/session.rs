@@ -1,9 +1,9 @@
 //! One connection, shared by everything that uses a cluster: the only way to the server.
 use crate::connect::{self, Facts};
 use crate::error::{Error, Result};
-use crate::fate::{Changes, may_end};
+use crate::fate::{Fate, Mention, Moments};
 use crate::row::Row;
-use crate::sides::{INSIDE, Side, settings};
+use crate::sides::{INSIDE, Side, name_moment, settings, whereabouts};
 use crate::sql::Sql;
 use crate::transaction::Level;
 use postgres::error::SqlState;
@@ -29,6 +29,9 @@ pub(crate) struct Session {
     undone: AtomicU64,
 }
 
+/// In which transaction something was seen, if in any.
+pub(crate) type Within = Option<Arc<Fate>>;
+
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
 type Family = Arc<Mutex<Vec<Weak<Session>>>>;
 
@@ -38,7 +41,7 @@ pub(crate) struct State {
     pid: Arc<AtomicI32>,
     side: Side,
     pub(crate) levels: Vec<Level>,
-    pub(crate) changes: Changes,
+    pub(crate) moments: Moments,
     /// Whether the user began a transaction by a statement of his own; none if he may have since it was asked.
     foreign: Option<bool>,
     /// The thread whose transaction is open.
@@ -87,7 +90,7 @@ impl Session {
             pid: pid.clone(),
             side: Side::User,
             levels: Vec::new(),
-            changes: Changes::default(),
+            moments: Moments::new(),
             foreign: None,
             owner: None,
             gone: None,
@@ -166,8 +169,8 @@ impl Session {
         }
     }
 
-    /// Reads rows one at a time: one round trip, whatever their number.
-    pub(crate) fn read(&self, action: &str, sql: &Sql, mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+    /// Reads rows one at a time: one round trip, whatever their number. Returns in which transaction.
+    pub(crate) fn read(&self, action: &str, sql: &Sql, mut each: impl FnMut(Row) -> Result<()>) -> Result<Within> {
         sql.check()?;
         let mut state = self.ready(action)?;
         state.switch(Side::Own, action)?;
@@ -180,7 +183,8 @@ impl Session {
                 }
             }
             Ok(Ok(()))
-        })?
+        })??;
+        Ok(state.within())
     }
 
     /// Runs one statement of the crate's own with parameters, for what travels better as bytes than as text.
@@ -199,9 +203,15 @@ impl Session {
 
     /// Runs statements of the crate's own, each by itself.
     pub(crate) fn run(&self, action: &str, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
+        self.look(action, statements).map(|(answers, _)| answers)
+    }
+
+    /// As [`run`](Session::run); returns in which transaction, too.
+    pub(crate) fn look(&self, action: &str, statements: &[Sql]) -> Result<(Vec<Vec<Row>>, Within)> {
         let mut state = self.ready(action)?;
         state.switch(Side::Own, action)?;
-        state.batch(action, statements)
+        let answers = state.batch(action, statements)?;
+        Ok((answers, state.within()))
     }
 
     /// Runs statements of the user's, under his own settings.
@@ -217,9 +227,7 @@ impl Session {
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
         let result = Self::query_in(&mut state, action, sql, parameters);
-        if result.is_err() || may_end(sql) {
-            self.look_back(&mut state);
-        }
+        self.look_back(&mut state, sql);
         result
     }
 
@@ -236,7 +244,7 @@ impl Session {
         // savepoint keeps its refusal from ending a transaction that is open.
         let guarded = match state.is_inside(action) {
             // Nothing is lost in a failed transaction; the statements may be the ones that end it.
-            Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => false,
+            Err(error) if failed(&error) => false,
             inside => inside?,
         };
         if guarded {
@@ -279,14 +287,21 @@ impl Session {
         result
     }
 
-    /// Asks which of the changes in a transaction that is, or was, open are still there, if there were any: a
-    /// statement of the user's may have undone them.
-    pub(crate) fn look_back(&self, state: &mut State) {
-        if state.changes.is_empty() {
+    /// After a statement of the user's that may have undone something: learns what.
+    fn look_back(&self, state: &mut State, sql: &str) {
+        if state.moments.is_empty() {
             return;
         }
-        let answer = state.batch("look for what was undone", &[Changes::question()]);
-        match answer.and_then(|answer| state.changes.settle(&answer)) {
+        match Mention::of(sql) {
+            Mention::Nothing => {}
+            Mention::Reset => state.name_moment_again(),
+            mention => self.settle(state, mention),
+        }
+    }
+
+    /// Learns from the server what was undone.
+    pub(crate) fn settle(&self, state: &mut State, mention: Mention) {
+        match state.settle(mention) {
             Ok(false) => {}
             Ok(true) => self.forget(),
             // In a failed transaction there is no answer before the statement that ends it.
@@ -345,7 +360,7 @@ impl Drop for Lent<'_> {
 impl State {
     fn take(&mut self, gone: Gone) -> Option<Client> {
         if gone != Gone::Lent {
-            self.changes.lose();
+            self.moments.lose();
         }
         self.gone = Some(gone);
         self.client.take()
@@ -374,26 +389,58 @@ impl State {
 
     /// What the settings are after a transaction ended: those from before it.
     pub(crate) fn fall_back_to(&mut self, side: Side) {
-        self.side = side;
+        if self.side != Side::Unknown {
+            self.side = side;
+        }
+    }
+
+    /// In which transaction the crate's own statements are now, if one is open.
+    pub(crate) fn within(&self) -> Within {
+        self.moments.current().or(self.levels.last().map(|level| &level.fate)).cloned()
+    }
+
+    /// Asks where the session is, and takes it in; returns whether something was undone.
+    fn settle(&mut self, mention: Mention) -> Result<bool> {
+        let answer = self.batch("look for what was undone", &[whereabouts()])?;
+        let Some(row) = answer.iter().flatten().next() else { return Ok(false) };
+        let (transaction, inside) = (row.text("transaction")?, row.truth("inside")?);
+        let outermost = self.levels.iter().find_map(|level| level.name.as_deref());
+        let undone = self.moments.fall_back_to(&row.text("moment")?);
+        if inside && outermost.is_none_or(|name| name == transaction) {
+            return Ok(undone);
+        }
+        if mention == Mention::Prepare {
+            return Ok(self.moments.lose() || undone);
+        }
+        self.moments.keep();
+        Ok(undone)
+    }
+
+    /// The settings were reset, and the name of the moment with them.
+    fn name_moment_again(&mut self) {
+        let Some(name) = self.moments.current_name() else { return };
+        if let Err(error) = self.batch("name the moment", &[sql!("SELECT {}", name_moment(&name))]) {
+            log::debug!("{error}");
+        }
     }
 
     /// Sets the connection for the statements of one side or the other; no round trip when it is
     /// set so already. Inside a transaction the settings are local to it, so that its end brings
     /// back what the user had set.
     pub(crate) fn switch(&mut self, side: Side, action: &str) -> Result<()> {
-        if self.side == Side::Unknown {
-            let question = sql!("SELECT pg_catalog.current_setting('pgsteward.side', true) AS side");
-            let answer = self.batch(action, &[question])?;
-            let own = answer.iter().flatten().next().map(|row| row.optional("side")).transpose()?.flatten();
-            self.side = if own.as_deref() == Some("own") { Side::Own } else { Side::User };
-        }
-        if self.side == side {
+        let known = self.side != Side::Unknown;
+        if !known && !self.find_side(side, action)? {
             return Ok(());
         }
-        let answer = match self.batch(action, &[settings(side, self.pid.load(Ordering::Acquire))]) {
+        // A side that was just found is set again: for the crate's own statements a new moment begins.
+        if self.side == side && (known || side == Side::User) {
+            return Ok(());
+        }
+        let moment = self.moments.next_name();
+        let answer = match self.batch(action, &[settings(self.side, side, &moment, self.pid.load(Ordering::Acquire))]) {
             // Nothing but the user's own ROLLBACK can be said in a failed transaction, and it brings
             // back the settings from before.
-            Err(error) if side == Side::User && error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
+            Err(error) if side == Side::User && failed(&error) => {
                 self.side = Side::Unknown;
                 return Ok(());
             }
@@ -406,11 +453,27 @@ impl State {
         };
         let inside = row.truth("inside")?;
         if self.levels.iter().any(|level| level.opened) && !inside {
+            // What was set now was set for the session, and not for the transaction that there was.
+            self.side = Side::Unknown;
             return Err(ended_early(action));
         }
         self.foreign = Some(self.levels.is_empty() && inside);
         self.side = side;
+        if inside && side == Side::Own {
+            self.moments.begin(self.levels.last().map(|level| level.fate.clone()));
+        }
         Ok(())
+    }
+
+    /// Asks the server which side it is set for; false if it cannot say before the user's own ROLLBACK.
+    fn find_side(&mut self, side: Side, action: &str) -> Result<bool> {
+        let answer = match self.batch(action, &[whereabouts()]) {
+            Err(error) if side == Side::User && failed(&error) => return Ok(false),
+            answer => answer?,
+        };
+        let found = answer.iter().flatten().next().map(|row| row.text("side")).transpose()?;
+        self.side = if found.as_deref() == Some("own") { Side::Own } else { Side::User };
+        Ok(true)
     }
 
     /// Whether a transaction is open: one of this crate's, or one that the user began by a statement.
@@ -451,6 +514,11 @@ impl State {
         }
         Ok(answers)
     }
+}
+
+/// Whether the transaction has failed, and takes nothing but its end.
+fn failed(error: &Error) -> bool {
+    error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
 /// The error for a closure that ended the transaction around it by a statement of its own.
