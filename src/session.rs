@@ -350,8 +350,10 @@ struct Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let mut state = self.session.lock();
-        let alive = self.client.as_ref().is_some_and(|client| !client.is_closed());
-        (state.client, state.gone) = (self.client.take(), (!alive).then_some(Gone::Lost));
+        match self.client.take().filter(|client| !client.is_closed()) {
+            None => drop(state.take(Gone::Lost)),
+            client => (state.client, state.gone) = (client, None),
+        }
         state.owner = self.owner;
         self.session.turn.notify_all();
     }
