@@ -210,9 +210,13 @@ impl<D> Default for Known<D> {
 impl<D: Clone + Default> Known<D> {
     /// The definition; none if it was not read, or in a transaction that was undone.
     pub(crate) fn get(&self) -> Option<&Arc<D>> {
-        let undone = |within: &Within| within.as_ref().is_some_and(|fate| fate.is_undone());
-        let read = self.read.get().filter(|(_, within)| !undone(within));
+        let read = self.read.get().filter(|_| !self.is_undone());
         self.own.as_ref().or(read.map(|(definition, _)| definition))
+    }
+
+    /// Whether it was read in a transaction that was undone.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.read.get().is_some_and(|(_, within)| within.as_ref().is_some_and(|fate| fate.is_undone()))
     }
 
     /// Keeps what was read, unless something was read before.

@@ -76,9 +76,10 @@ impl<T: Kind> Object<T> {
         &self.server.last().value
     }
 
-    /// Refuses an object of which nothing is known: all that was read of it was undone.
+    /// Refuses an object of which nothing is known: all that was read of it, or of its definition, was undone.
     fn check_known(&self) -> Result<()> {
-        match self.server.last().is_undone() {
+        let server = self.server.last();
+        match server.is_undone() || server.value.definition_cell().is_some_and(Known::is_undone) {
             false => Ok(()),
             true => Err(self.undone()),
         }
