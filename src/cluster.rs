@@ -98,7 +98,7 @@ impl Cluster {
         Ok(Self::new(Session::connect(config.into(), options.role)?))
     }
 
-    /// Uses a connection that exists already, also one that is inside a transaction: changes are
+    /// Uses a connection that exists already, also one that is inside a transaction that has not failed: changes are
     /// then savepoints in it. Its settings and its role stay as they are;
     /// [`into_client`](Cluster::into_client) gives it back. It cannot be made anew when it is lost.
     ///
@@ -108,7 +108,7 @@ impl Cluster {
         Ok(Self::new(Session::adopt(client)?))
     }
 
-    /// Gives the connection back with the settings that it came with. Other handles on this cluster can use it no more;
+    /// Gives the connection back with the settings that it came with, and some named `pgsteward.*`. Other handles on this cluster can use it no more;
     /// objects that were saved in a transaction that is still open take that for undone.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! All objects of a kind.
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::fate::Within;
 use crate::kind::{Defined, Definition, Key, Kind, Which};
 use crate::object::{self, Object};
 use crate::seen::Seen;
-use crate::session::Within;
 use postgres::error::SqlState;
 use regex::Regex;
 use std::collections::BTreeMap;

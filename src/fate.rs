@@ -11,6 +11,9 @@ pub(crate) struct Fate {
     around: Option<Arc<Fate>>,
 }
 
+/// In which transaction something was seen, if in any.
+pub(crate) type Within = Option<Arc<Fate>>;
+
 const OPEN: u8 = 0;
 const KEPT: u8 = 1;
 const UNDONE: u8 = 2;

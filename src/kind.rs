@@ -1,9 +1,9 @@
 //! What makes a kind of object, and how its statements are put together.
 use crate::error::{Error, Result};
+use crate::fate::Within;
 use crate::name::Name;
 use crate::row::Row;
 use crate::script::{Field, Script};
-use crate::session::Within;
 use crate::sql::{Fragment, Ident, Lit, Sql};
 use crate::version::ServerVersion;
 use std::collections::BTreeMap;

@@ -29,6 +29,7 @@
 //! level debug, with secrets as `'********'`.
 #[macro_use]
 mod sql;
+mod change;
 mod cluster;
 mod collection;
 mod connect;
@@ -52,6 +53,7 @@ mod sessions;
 mod shell;
 mod sides;
 mod signature;
+mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;

@@ -1,10 +1,10 @@
 //! Giving objects another owner, many at a time.
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::fate::Within;
 use crate::kind::{Kind, Which};
 use crate::object::{self, Object};
 use crate::script::Script;
-use crate::session::Within;
 use crate::sql::{Ident, Sql};
 use std::collections::HashMap;
 

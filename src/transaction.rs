@@ -1,10 +1,12 @@
 //! Transactions, nested as deep as wanted.
 use crate::error::{Error, Result};
+use crate::fate::Within;
 use crate::fate::{Fate, Mention};
 use crate::row::Row;
-use crate::session::{Session, State, Within, ended_early};
+use crate::session::Session;
 use crate::sides::Side;
 use crate::sql::{Lit, Sql};
+use crate::state::{State, ended_early};
 use postgres::error::SqlState;
 use std::sync::Arc;
 use std::thread;
