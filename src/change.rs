@@ -96,7 +96,7 @@ impl<T: Kind> Object<T> {
         let Some(now) = objects.first().map(T::read).transpose()? else { return Ok(None) };
         if !parts.is_empty() {
             let definition = T::Definition::read(parts)?.remove(&now.oid());
-            // Compared, and not kept: it needs no transaction.
+            // The transaction of the value covers it.
             if let Some((cell, definition)) = now.definition_cell().zip(definition) {
                 cell.set(Arc::new(definition), None);
             }

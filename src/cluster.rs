@@ -15,7 +15,6 @@ use postgres::{Client, Config};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -37,21 +36,12 @@ struct Inner {
     /// The threads that are making a plan on this connection, each once for each of its plans.
     planning: Arc<Mutex<Vec<ThreadId>>>,
     databases: Mutex<HashMap<String, Cluster>>,
-    /// How often what is kept was changed: what was read before a change is not kept after it.
-    changes: AtomicU64,
 }
 
 /// A plan in the making, and the cluster that it is for.
 struct Scope {
     recorder: Recorder,
     root: Cluster,
-}
-
-/// A point in the life of what is kept.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) struct Moment {
-    changes: u64,
-    undone: u64,
 }
 
 /// What is kept of a kind, and how many times something had been undone when it was read.
@@ -122,14 +112,7 @@ impl Cluster {
     }
 
     fn with_plan(session: Arc<Session>, plan: Option<Scope>, planning: Arc<Mutex<Vec<ThreadId>>>) -> Self {
-        let inner = Inner {
-            session,
-            kept: Mutex::default(),
-            plan,
-            planning,
-            databases: Mutex::default(),
-            changes: AtomicU64::new(0),
-        };
+        let inner = Inner { session, kept: Mutex::default(), plan, planning, databases: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -181,7 +164,7 @@ impl Cluster {
 
     /// Forgets everything that was read: every collection is read anew when it is next used. Sends nothing.
     pub fn refresh(&self) {
-        self.note_change();
+        let _turn = self.session().turn();
         lock(&self.inner.kept).clear();
     }
 
@@ -242,7 +225,8 @@ impl Cluster {
     }
 
     /// Runs a closure with the driver's client, in a transaction: kept if it returns `Ok`, undone if not.
-    /// Inside, use savepoints: the client's own `transaction()` sends BEGIN and COMMIT, which end this one.
+    /// Inside, use savepoints: the client's own `transaction()` sends BEGIN and COMMIT, which end this one. `RESET ALL`
+    /// there takes away what the transaction is known by, and is an error for that.
     ///
     /// # Errors
     /// Those of the closure, and of the transaction.
@@ -335,26 +319,15 @@ impl Cluster {
         f(kept.filter(|kept| self.inner.plan.is_some() || kept.undone == undone).map(|kept| &mut kept.items))
     }
 
-    /// Keeps what was read, unless something changed meanwhile.
-    pub(crate) fn keep<T: Kind>(&self, system: System, items: Items<T>, read_at: Moment) {
-        let mut kept = lock(&self.inner.kept);
-        if self.moment() == read_at {
-            kept.insert((TypeId::of::<T>(), system), Box::new(Kept { items, undone: read_at.undone }));
-        }
-    }
-
-    /// What is compared before and after something is read.
-    pub(crate) fn moment(&self) -> Moment {
-        Moment { changes: self.inner.changes.load(Ordering::Acquire), undone: self.session().undone() }
-    }
-
-    fn note_change(&self) {
-        self.inner.changes.fetch_add(1, Ordering::AcqRel);
+    /// Keeps what was read in this turn.
+    pub(crate) fn keep<T: Kind>(&self, system: System, items: Items<T>) {
+        let undone = self.session().undone();
+        lock(&self.inner.kept).insert((TypeId::of::<T>(), system), Box::new(Kept { items, undone }));
     }
 
     /// Forgets what is kept of a kind.
     pub(crate) fn forget_kind<T: Kind>(&self) {
-        self.note_change();
+        let _turn = self.session().turn();
         lock(&self.inner.kept).retain(|(kind, _), _| *kind != TypeId::of::<T>());
     }
 
@@ -365,9 +338,8 @@ impl Cluster {
         }
     }
 
-    /// Takes over what became of an object: what was under `before` is now `after`.
+    /// Takes over what became of an object, in the turn in which that was seen: what was under `before` is now `after`.
     pub(crate) fn saw<T: Kind>(&self, before: Option<&T::Key>, after: &Seen<T>) {
-        self.note_change();
         for system in [System::LeftOut, System::Included] {
             self.kept::<T, ()>(system, |items| {
                 let Some(items) = items else { return };
@@ -384,7 +356,6 @@ impl Cluster {
 
     /// Takes over that an object is gone.
     pub(crate) fn gone<T: Kind>(&self, key: &T::Key) {
-        self.note_change();
         for system in [System::LeftOut, System::Included] {
             self.kept::<T, ()>(system, |items| {
                 if let Some(items) = items {

@@ -182,6 +182,7 @@ impl<T: Kind> Collection<T> {
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] and [`Error::Unsupported`] before anything is sent.
     pub fn create(&self, value: T) -> Result<Object<T>> {
+        let _turn = self.cluster.session().turn();
         let key = value.key();
         let script = value.to_create(self.cluster.version());
         script.check()?;
@@ -270,6 +271,7 @@ impl<T: Kind> Collection<T> {
 
     /// Reads the objects if they were not read yet, with one query, one row at a time.
     fn load<R>(&self, mut use_items: impl FnMut(&mut Items<T>) -> R) -> Result<R> {
+        let _turn = self.cluster.session().turn();
         if let Some(result) = self.cluster.kept(self.system, |items| items.map(&mut use_items)) {
             return Ok(result);
         }
@@ -278,7 +280,6 @@ impl<T: Kind> Collection<T> {
             System::Included => Which::WithSystem,
         };
         let mut items = Items::<T>::new();
-        let read_at = self.cluster.moment();
         let mut found = Vec::new();
         let (action, query) = (format!("list every {}", T::KIND), T::query(which, self.cluster.version()));
         let within = self.cluster.session().read(&action, &query, |row| {
@@ -287,7 +288,7 @@ impl<T: Kind> Collection<T> {
         })?;
         items.extend(found.into_iter().map(|item| ((item.key(), item.oid()), Seen::new(item, within.clone()))));
         let result = use_items(&mut items);
-        self.cluster.keep::<T>(self.system, items, read_at);
+        self.cluster.keep::<T>(self.system, items);
         Ok(result)
     }
 }

@@ -31,6 +31,11 @@ impl Fate {
         }
     }
 
+    /// Whether it is known to have been committed: nothing undoes it any more.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.outcome.load(Ordering::Acquire) == KEPT
+    }
+
     pub(crate) fn undo(&self) {
         self.outcome.store(UNDONE, Ordering::Release);
     }

@@ -76,7 +76,10 @@ impl<T: Kind> Object<T> {
     /// Refuses an object of which nothing is known: all that was read of it, or of its definition, was undone.
     fn check_known(&self) -> Result<()> {
         let server = self.server.last();
-        match server.is_undone() || server.value.definition_cell().is_some_and(Known::is_undone) {
+        // Somebody else who shares the value may have read its definition; what is wanted may rest on it.
+        let unfounded = server.value.definition_cell().is_some_and(Known::is_undone)
+            && self.wanted.definition_cell().is_some_and(|cell| cell.get().is_some());
+        match server.is_undone() || unfounded {
             false => Ok(()),
             true => Err(self.undone()),
         }
@@ -134,13 +137,15 @@ impl<T: Kind> Object<T> {
     /// [`Error::Unsupported`] before anything is sent. After any error the server is as it was,
     /// and the changes are kept.
     pub fn alter(&mut self) -> Result<()> {
+        let cluster = self.cluster.clone();
+        let _turn = cluster.session().turn();
         let changes = self.changes();
         if changes.is_empty() {
             self.wanted = self.server().clone();
             return Ok(());
         }
         changes.check()?;
-        let (cluster, server, wanted) = (self.cluster.clone(), self.server().clone(), self.wanted.clone());
+        let (server, wanted) = (self.server().clone(), self.wanted.clone());
         if let Some(plan) = cluster.plan_in_progress()? {
             let step = (server.clone(), wanted.clone());
             Collection::<T>::new(&cluster).load_for_plan()?;
@@ -182,10 +187,11 @@ impl<T: Kind> Object<T> {
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
     pub fn refresh(&mut self) -> Result<()> {
-        let server = self.server().clone();
+        let (cluster, server) = (self.cluster.clone(), self.server().clone());
+        let _turn = cluster.session().turn();
         let action = format!("read {}", self.title());
-        let Some(now) = self.cluster.fetch::<T>(&action, &again(&*server, self.cluster.version()))? else {
-            self.cluster.gone::<T>(&server.key());
+        let Some(now) = cluster.fetch::<T>(&action, &again(&*server, cluster.version()))? else {
+            cluster.gone::<T>(&server.key());
             return Err(self.not_found());
         };
         self.took(now);
@@ -199,6 +205,9 @@ impl<T: Kind> Object<T> {
     pub fn script(&self) -> Result<Script> {
         self.check_known()?;
         self.load_definition()?;
+        if self.wanted.definition_cell().is_some_and(Known::is_undone) {
+            return Err(self.undone());
+        }
         let uncovered = self.wanted.uncovered();
         if !uncovered.is_empty() {
             let what = format!("a script of {} with its {}", self.title(), uncovered.join(", "));
@@ -234,7 +243,8 @@ impl<T: Kind> Object<T> {
 
     /// Drops the object by these statements.
     pub(crate) fn drop_by(self, script: Script) -> Result<()> {
-        let server = self.server().clone();
+        let (cluster, server) = (self.cluster.clone(), self.server().clone());
+        let _turn = cluster.session().turn();
         self.check_known()?;
         script.check()?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
@@ -252,9 +262,10 @@ impl<T: Kind> Object<T> {
     /// [`alter`](Object::alter): the object is still there under its name, before and after. Pending
     /// changes stay pending. In a plan they are collected.
     pub(crate) fn perform(&mut self, verb: &str, script: Script) -> Result<()> {
+        let (cluster, server) = (self.cluster.clone(), self.server().clone());
+        let _turn = cluster.session().turn();
         script.check()?;
         self.check_known()?;
-        let server = self.server().clone();
         if let Some(plan) = self.cluster.plan_in_progress()? {
             let (verb, step) = (verb.to_owned(), script.clone());
             plan.record(script, move |cluster| Object::new(cluster, server).perform(&verb, step));

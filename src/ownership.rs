@@ -81,6 +81,7 @@ impl Cluster {
         }
         let batch = self.batch_size()?;
         for batch in objects.chunks_mut(batch) {
+            let _turn = self.session().turn();
             let (after, within) = self.reassign_batch(batch, to)?;
             for (object, after) in batch.iter_mut().zip(after) {
                 object.took_owner(after, within.clone());

@@ -39,13 +39,20 @@ impl<T> Seen<T> {
         self.within.as_ref()
     }
 
+    /// The same; without what was before it, if that can not come back.
+    fn without_what_is_past(&self) -> Self {
+        let kept = self.within.as_ref().is_none_or(|fate| fate.is_kept());
+        let before = self.before.clone().filter(|_| !kept);
+        Self { value: self.value.clone(), within: self.within.clone(), before }
+    }
+
     /// Takes in what was seen after this.
     pub(crate) fn follow(&mut self, mut next: Self) {
         let last = self.last();
         let same = next.within.as_ref().map(Arc::as_ptr) == last.within.as_ref().map(Arc::as_ptr);
         next.before = match &next.within {
             Some(_) if same => last.before.clone(),
-            Some(_) if !last.is_undone() => Some(Arc::new(last.clone())),
+            Some(_) if !last.is_undone() => Some(Arc::new(last.without_what_is_past())),
             _ => None,
         };
         *self = next;
@@ -81,6 +88,19 @@ mod tests {
         assert_eq!(*seen.last().value, 1);
         assert!(!seen.last().is_undone());
         assert!(Seen::new(1, Some(inner)).last().is_undone());
+    }
+
+    #[test]
+    fn what_was_committed_is_all_that_is_remembered() {
+        let mut moments = crate::fate::Moments::new();
+        let mut seen = Seen::new(0, None);
+        for number in 1..5 {
+            moments.next_name();
+            moments.begin(None);
+            seen.follow(Seen::new(number, moments.current().cloned()));
+            moments.keep();
+        }
+        assert!(seen.before.as_ref().is_some_and(|before| *before.value == 3 && before.before.is_none()));
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub(crate) struct Session {
     family: Family,
     state: Mutex<State>,
     /// Wakes threads that wait for another one's transaction to end.
-    turn: Condvar,
-    undone: AtomicU64,
+    free: Condvar,
+    undone: Arc<AtomicU64>,
 }
 
 impl Session {
@@ -59,7 +59,7 @@ impl Session {
     }
 
     fn new(config: Option<Config>, role: Option<String>, client: Client, facts: Facts, family: Family) -> Arc<Self> {
-        let pid = Arc::new(AtomicI32::new(facts.pid));
+        let (pid, undone) = (Arc::new(AtomicI32::new(facts.pid)), Arc::new(AtomicU64::new(0)));
         let state = State {
             client: Some(client),
             pid: pid.clone(),
@@ -68,7 +68,9 @@ impl Session {
             moments: Moments::new(),
             foreign: None,
             owner: None,
+            turns: 0,
             gone: None,
+            undone: undone.clone(),
         };
         let session = Arc::new(Self {
             config,
@@ -77,8 +79,8 @@ impl Session {
             pid,
             family: family.clone(),
             state: Mutex::new(state),
-            turn: Condvar::new(),
-            undone: AtomicU64::new(0),
+            free: Condvar::new(),
+            undone,
         });
         let mut family = family.lock().unwrap_or_else(PoisonError::into_inner);
         family.retain(|member| member.strong_count() > 0);
@@ -112,7 +114,7 @@ impl Session {
         // A panic elsewhere says nothing about the connection, which answers for itself.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.owner.is_some_and(|owner| owner != thread::current().id()) {
-            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state
     }
@@ -193,7 +195,9 @@ impl Session {
     pub(crate) fn run_for_user(&self, action: &str, statements: &[Sql]) -> Result<()> {
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
-        state.batch(action, statements).map(drop)
+        state.batch(action, statements)?;
+        statements.iter().for_each(|sql| self.look_back(&mut state, sql.text()));
+        Ok(())
     }
 
     /// Runs a statement of the user's, under his own settings; several when there are no parameters.
@@ -264,12 +268,13 @@ impl Session {
 
     /// After a statement of the user's that may have undone something: learns what.
     fn look_back(&self, state: &mut State, sql: &str) {
-        if state.moments.is_empty() {
+        if state.moments.is_empty() && state.levels.is_empty() {
             return;
         }
         match Mention::of(sql) {
+            Mention::Reset => state.set_names_again(),
+            Mention::End | Mention::Prepare if state.moments.is_empty() => {}
             Mention::Nothing => {}
-            Mention::Reset => state.name_moment_again(),
             mention => self.settle(state, mention),
         }
     }
@@ -308,10 +313,31 @@ impl Session {
         state.take(Gone::GivenBack).ok_or_else(lost)
     }
 
-    /// Says that this thread's transaction is open, or that none is.
+    /// Says that this thread's transaction is open, or its turn not over, or neither.
     pub(crate) fn owned(&self, state: &mut State) {
-        state.owner = (!state.levels.is_empty()).then(|| thread::current().id());
-        self.turn.notify_all();
+        state.owner = (!state.levels.is_empty() || state.turns > 0).then(|| thread::current().id());
+        self.free.notify_all();
+    }
+
+    /// Has other threads wait until what this one does, and what it then takes over of it, is whole.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        let mut state = self.lock();
+        state.turns += 1;
+        self.owned(&mut state);
+        Turn { session: self }
+    }
+}
+
+/// Other threads wait until it is dropped.
+pub(crate) struct Turn<'a> {
+    session: &'a Session,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.lock();
+        state.turns = state.turns.saturating_sub(1);
+        self.session.owned(&mut state);
     }
 }
 
@@ -330,6 +356,6 @@ impl Drop for Lent<'_> {
             client => (state.client, state.gone) = (client, None),
         }
         state.owner = self.owner;
-        self.session.turn.notify_all();
+        self.session.free.notify_all();
     }
 }

@@ -56,8 +56,9 @@ pub(crate) fn settings(from: Side, to: Side, moment: &str, pid: i32) -> Sql {
     // The server's own note of the side ends with a transaction as the settings do.
     let note = if to == Side::Own { "own" } else { "user" };
     sql!(
-        "SELECT {} AS inside, pg_catalog.set_config('pgsteward.side', '{}', {}), {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
+        "SELECT {} AS inside, {} AS transaction, pg_catalog.set_config('pgsteward.side', '{}', {}), {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
         local,
+        current("transaction"),
         note,
         local,
         Sql::join(changes, ", "),
@@ -72,7 +73,6 @@ pub(crate) fn name_moment(moment: &str) -> Sql {
 
 /// Asks where the session is: which side, which moment, which transaction of this crate's, if it is in one at all.
 pub(crate) fn whereabouts() -> Sql {
-    let current = |name: &'static str| sql!("COALESCE(pg_catalog.current_setting('pgsteward.{}', true), '')", name);
     sql!(
         "SELECT {} AS side, {} AS moment, {} AS transaction, {} AS inside",
         current("side"),
@@ -80,4 +80,13 @@ pub(crate) fn whereabouts() -> Sql {
         current("transaction"),
         INSIDE
     )
+}
+
+fn current(name: &'static str) -> Sql {
+    sql!("COALESCE(pg_catalog.current_setting('pgsteward.{}', true), '')", name)
+}
+
+/// What gives a transaction its name on the server, for as long as it is open.
+pub(crate) fn name_transaction(name: &str) -> Sql {
+    sql!("SET LOCAL pgsteward.transaction = {}", Lit(name))
 }

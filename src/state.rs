@@ -3,13 +3,13 @@ use crate::connect;
 use crate::error::{Error, Result};
 use crate::fate::{Mention, Moments, Within};
 use crate::row::Row;
-use crate::sides::{INSIDE, Side, name_moment, settings, whereabouts};
+use crate::sides::{INSIDE, Side, name_moment, name_transaction, settings, whereabouts};
 use crate::sql::Sql;
 use crate::transaction::Level;
 use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::thread::ThreadId;
 
 /// A connection, and what is known of it.
@@ -24,7 +24,11 @@ pub(crate) struct State {
     pub(crate) foreign: Option<bool>,
     /// The thread whose transaction is open.
     pub(crate) owner: Option<ThreadId>,
+    /// How many turns of that thread are not over.
+    pub(crate) turns: usize,
     pub(crate) gone: Option<Gone>,
+    /// How often something was undone.
+    pub(crate) undone: Arc<AtomicU64>,
 }
 
 /// Why there is no client.
@@ -37,8 +41,8 @@ pub(crate) enum Gone {
 
 impl State {
     pub(crate) fn take(&mut self, gone: Gone) -> Option<Client> {
-        if gone != Gone::Lent {
-            self.moments.lose();
+        if gone != Gone::Lent && self.moments.lose() {
+            self.undone.fetch_add(1, Ordering::AcqRel);
         }
         self.gone = Some(gone);
         self.client.take()
@@ -86,9 +90,8 @@ impl State {
         let answer = self.batch("look for what was undone", &[whereabouts()])?;
         let Some(row) = answer.iter().flatten().next() else { return Ok(false) };
         let (transaction, inside) = (row.text("transaction")?, row.truth("inside")?);
-        let outermost = self.levels.iter().find_map(|level| level.name.as_deref());
         let undone = self.moments.fall_back_to(&row.text("moment")?);
-        if inside && outermost.is_none_or(|name| name == transaction) {
+        if inside && self.is_expected(&transaction) {
             return Ok(undone);
         }
         if mention == Mention::Prepare {
@@ -98,10 +101,24 @@ impl State {
         Ok(undone)
     }
 
-    /// The settings were reset, and the name of the moment with them.
-    pub(crate) fn name_moment_again(&mut self) {
-        let Some(name) = self.moments.current_name() else { return };
-        if let Err(error) = self.batch("name the moment", &[sql!("SELECT {}", name_moment(&name))]) {
+    /// The name of the transaction of this crate's that is open, if statements of the user's run in it.
+    fn transaction(&self) -> Option<&str> {
+        self.levels.iter().filter(|level| level.opened).find_map(|level| level.name.as_deref())
+    }
+
+    /// Whether this is the name of the transaction that should be open.
+    fn is_expected(&self, transaction: &str) -> bool {
+        self.transaction().is_none_or(|name| name == transaction)
+    }
+
+    /// All settings were reset, and these names with them.
+    pub(crate) fn set_names_again(&mut self) {
+        let moment = self.moments.current_name().map(|name| sql!("SELECT {}", name_moment(&name)));
+        let names: Vec<Sql> = moment.into_iter().chain(self.transaction().map(name_transaction)).collect();
+        if names.is_empty() {
+            return;
+        }
+        if let Err(error) = self.batch("name the moment", &names) {
             log::debug!("{error}");
         }
     }
@@ -134,12 +151,13 @@ impl State {
             return Err(connect::pooled());
         };
         let inside = row.truth("inside")?;
-        if self.levels.iter().any(|level| level.opened) && !inside {
+        let expected = inside && self.is_expected(&row.text("transaction")?);
+        if self.levels.iter().any(|level| level.opened) && !expected {
             // What was set now was set for the session, and not for the transaction that there was.
             self.side = Side::Unknown;
             return Err(ended_early(action));
         }
-        self.foreign = Some(self.levels.is_empty() && inside);
+        self.foreign = Some(inside && self.levels.first().is_none_or(|level| level.savepoint));
         self.side = side;
         if inside && side == Side::Own {
             self.moments.begin(self.levels.last().map(|level| level.fate.clone()));

@@ -4,7 +4,7 @@ use crate::fate::Within;
 use crate::fate::{Fate, Mention};
 use crate::row::Row;
 use crate::session::Session;
-use crate::sides::Side;
+use crate::sides::{Side, name_transaction};
 use crate::sql::{Lit, Sql};
 use crate::state::{State, ended_early};
 use postgres::error::SqlState;
@@ -27,7 +27,8 @@ pub(crate) struct Level {
     pub(crate) opened: bool,
     /// The settings that its end brings back.
     side: Side,
-    savepoint: bool,
+    /// Whether it is a savepoint in a transaction that was there before.
+    pub(crate) savepoint: bool,
 }
 
 impl Session {
@@ -129,7 +130,7 @@ impl<'s> Atomic<'s> {
         let Some(level) = state.levels.get_mut(self.depth - 1) else { return Err(ended_early(self.action)) };
         level.opened = true;
         let mut batch = vec![if level.savepoint { sql!("SAVEPOINT pgsteward_{}", self.depth) } else { begin }];
-        batch.extend(level.name.as_ref().map(|name| sql!("SET LOCAL pgsteward.transaction = {}", Lit(name))));
+        batch.extend(level.name.as_deref().map(name_transaction));
         let before = batch.len();
         batch.extend_from_slice(statements);
         let mut answers = state.batch(self.action, &batch)?;

@@ -83,6 +83,7 @@ impl Collection<LargeObject> {
             let row = rows.iter().flatten().next().ok_or_else(|| Error::NotFound { what: "free number".into() })?;
             return self.create(LargeObject::new(row.number("oid")?));
         }
+        let _turn = session.turn();
         let (made, within) = session.atomically(action, |transaction| {
             let answers = transaction.send(&[sql!("SELECT pg_catalog.lo_create(0)::text AS oid")])?;
             let oid: Option<u32> = answers.iter().flatten().next().map(|row| row.number("oid")).transpose()?;
