@@ -36,6 +36,7 @@ mod connect;
 mod documents;
 mod error;
 mod fate;
+pub mod hba;
 mod kind;
 mod kinds;
 mod name;
