@@ -143,6 +143,15 @@ impl Directory {
         sql!("SELECT {}", Sql::join(files.map(file), ", "))
     }
 
+    /// Leaves a sign for a program that may still be running when its connection was lost: it is to stop. One
+    /// that has not yet begun finds that the directory exists.
+    pub(crate) fn to_stop(&self) -> Sql {
+        sql!(
+            "COPY (SELECT '') TO PROGRAM {}",
+            Lit(&format!("cat >/dev/null; mkdir -p \"{0}\" && : >\"{0}/stop\"", self.path))
+        )
+    }
+
     pub(crate) fn to_remove(&self) -> Sql {
         sql!("COPY (SELECT '') TO PROGRAM {}", Lit(&format!("cat >/dev/null; rm -rf \"{}\"", self.path)))
     }

@@ -5,14 +5,10 @@ use super::options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
 use super::rights::{Right, Standing};
-use super::swap::Swap;
+use super::swap::{Failed, Swap, patiently};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long a lost connection is tried again to put the old file back.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::sql::Lit;
 
 /// One content of a server's file in the place of another.
 pub(crate) struct Change<'a> {
@@ -42,7 +38,9 @@ impl Change<'_> {
         rights.extend(Swap::rights(self.standing, self.options.write));
         if self.options.write == HbaWrite::Replace && self.standing.has(Right::WriteFiles) {
             self.standing.need(&action, &rights).map_err(|error| {
-                error.and("it has pg_write_server_files, with which the file can be overwritten in place (HbaWrite::InPlace)")
+                error.and(
+                    "it has pg_write_server_files, with which the file can be overwritten in place (HbaWrite::InPlace)",
+                )
             })?;
         }
         self.standing.need(&action, &rights)
@@ -50,11 +48,10 @@ impl Change<'_> {
 
     /// Makes the change, which was checked.
     pub(crate) fn make(&self) -> Result<HbaOutcome> {
-        let backup = match self.swap().write() {
-            Ok(backup) => backup,
-            Err(error) if error.is_conflict() => return Err(error),
-            Err(error) => return Err(self.look_after(error)),
-        };
+        let backup = self.swap().write().map_err(|failed| match failed {
+            Failed::Unchanged(error) => error,
+            Failed::Unknown(error) => self.undo(error, Loaded::Old),
+        })?;
         match proof::judge(self.cluster, self.path, self.new) {
             Ok(Verdict::Accepted) => {}
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
@@ -119,39 +116,39 @@ impl Change<'_> {
         }
     }
 
-    /// After an error of the write: a statement that was cancelled, or whose connection was lost, may have
-    /// done all that it was to do.
-    fn look_after(&self, error: Error) -> Error {
-        match self.patiently(|| proof::has_content(self.cluster, self.path, self.new)) {
-            Ok(false) => error,
-            Ok(true) => self.undo(error, Loaded::Old),
-            Err(lost) => error.and(&format!("whether {:?} is the old file or the new one is not known ({lost})", self.path)),
-        }
-    }
-
-    /// Puts the old file back, and says so in the error.
+    /// Puts the old file back if the new one is there, and says so in the error.
     fn undo(&self, error: Error, loaded: Loaded) -> Error {
         let swap = Swap { old: self.new, new: self.old, copies: None, ..self.swap() };
-        match self.patiently(|| swap.write()) {
+        self.without_timeout(|| match patiently(|| swap.write().map_err(Error::from)) {
             Ok(_) if loaded == Loaded::Old => error.and("the old file was put back"),
             Ok(_) => match proof::reload(self.cluster).and_then(|reload| reload.wait(self.cluster)) {
                 Ok(true) => error.and("the old file was put back and loaded"),
                 Ok(false) => error.and("the old file was put back, and the server has not read it yet"),
                 Err(next) => error.and(&format!("the old file was put back, and could not be loaded ({next})")),
             },
-            Err(next) => error.and(&format!("the old file could not be put back ({next})")),
-        }
+            Err(next) => match patiently(|| proof::has_content(self.cluster, self.path, self.old)) {
+                Ok(true) => error.and("the old file is there"),
+                Ok(false) => error.and(&format!("the old file could not be put back ({next})")),
+                Err(lost) => error.and(&format!("whether the old file is there or the new one is not known ({lost})")),
+            },
+        })
     }
 
-    /// Tries again while there is no connection: a server that ended one may be back in a moment.
-    fn patiently<R>(&self, mut f: impl FnMut() -> Result<R>) -> Result<R> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match f() {
-                Err(Error::Connection { .. }) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
-                result => return result,
+    /// A timeout of the user's is for what he asked for, and not to stand in the way of undoing it.
+    fn without_timeout<R>(&self, f: impl FnOnce() -> R) -> R {
+        let (session, action) = (self.cluster.session(), self.action());
+        let now = sql!("SELECT pg_catalog.current_setting('statement_timeout') AS timeout");
+        let off = sql!("SELECT pg_catalog.set_config('statement_timeout', '0', false)");
+        let was = patiently(|| session.run(&action, &[now.clone(), off.clone()]));
+        let result = f();
+        let was = was.ok().and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
+        if let Some(was) = was {
+            let on = sql!("SELECT pg_catalog.set_config('statement_timeout', {}, false)", Lit(&was));
+            if let Err(error) = session.run(&action, &[on]) {
+                log::warn!("{error}");
             }
         }
+        result
     }
 }
 

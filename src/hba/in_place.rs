@@ -1,7 +1,7 @@
 //! A file overwritten by SQL alone: for roles that may write files and run no programs, and for servers without a shell.
 use super::feed::Feed;
 use super::read::fetch_file;
-use super::swap::{Swap, hash};
+use super::swap::{Failed, Swap, hash};
 use crate::error::{Error, Result};
 use crate::sql::{Lit, Sql};
 
@@ -15,11 +15,11 @@ enum Way {
 }
 
 /// Writes the new content over the old one; returns the path of the copy.
-pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>> {
+pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
     let action = swap.action();
     let way = Way::choose(swap)?;
     if fetch_file(swap.cluster, swap.standing, swap.path)?.as_deref() != Some(swap.old) {
-        return Err(swap.conflict());
+        return Err(swap.conflict().into());
     }
     let copy = copy_path(swap)?;
     if let Some(copy) = &copy {
@@ -33,12 +33,12 @@ pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>> {
     if now.as_deref() != Some(swap.old) {
         way.put(swap, swap.path, swap.old)?;
     }
-    Err(written.err().unwrap_or_else(|| Error::OsCommand {
+    Err(Failed::Unchanged(written.err().unwrap_or_else(|| Error::OsCommand {
         command: action,
         failure: "failed".into(),
         exit_code: None,
         stderr: "the file had another content afterwards, and has the old one again".into(),
-    }))
+    })))
 }
 
 /// The path of a copy. Files made this way can be read by everybody on the server, so that there is none outside the
@@ -51,7 +51,9 @@ fn copy_path(swap: &Swap<'_>) -> Result<Option<String>> {
         log::warn!("{:?} is overwritten without a copy: it could be read by everybody on the server", swap.path);
         return Ok(None);
     }
-    let now = sql!("SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYYMMDD\"T\"HH24MISS\"Z\"') AS now");
+    let now = sql!(
+        "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYYMMDD\"T\"HH24MISS\"Z\"') AS now"
+    );
     let answers = swap.cluster.session().run(&swap.action(), &[now])?;
     let now = answers.iter().flatten().next().map(|row| row.text("now")).transpose()?.unwrap_or_default();
     let start: String = hash(swap.old).chars().take(8).collect();
@@ -71,9 +73,11 @@ impl Way {
             true => Ok(Self::Lines),
             false => Err(Error::Denied {
                 action: swap.action(),
-                reason: "the file has bytes that COPY cannot write (no UTF-8, a carriage return, no final newline)".into(),
-                remedy: "connect as a superuser, or to a role with EXECUTE on lo_export or with pg_execute_server_program"
+                reason: "the file has bytes that COPY cannot write (no UTF-8, a carriage return, no final newline)"
                     .into(),
+                remedy:
+                    "connect as a superuser, or to a role with EXECUTE on lo_export or with pg_execute_server_program"
+                        .into(),
             }),
         }
     }

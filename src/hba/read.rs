@@ -37,11 +37,7 @@ pub(crate) fn fetch(
         [] => cluster.session().typed(&action, &files_query(), &[(&files, Type::TEXT_ARRAY)])?,
         _ => {
             let query = sql!("{} UNION ALL {}", files_query(), directories_query());
-            cluster.session().typed(
-                &action,
-                &query,
-                &[(&files, Type::TEXT_ARRAY), (&directories, Type::TEXT_ARRAY)],
-            )?
+            cluster.session().typed(&action, &query, &[(&files, Type::TEXT_ARRAY), (&directories, Type::TEXT_ARRAY)])?
         }
     };
     let mut fetched = Fetched { files: vec![None; files.len()], directories: vec![None; directories.len()] };

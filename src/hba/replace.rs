@@ -152,9 +152,10 @@ k=$f.$(date -u +%Y%m%dT%H%M%SZ).$(printf %.8s "$h0")
 try mv -f "$c" "$k"
 "#;
 
-/// From the comparison on it is not interrupted. A process that is killed leaves the old file or the new one.
+/// From the comparison on it is not interrupted, unless its connection was lost and another one has said so. A process that is killed leaves the old file or the new one.
 const RENAME: &str = r#"
 trap '' HUP INT PIPE TERM
+[ ! -e "$r/stop" ] || exit 87
 unchanged
 try mv -f "$t" "$f"
 u=
@@ -164,6 +165,7 @@ say file "$f"
 
 const OVERWRITE: &str = r#"
 trap '' HUP INT PIPE TERM
+[ ! -e "$r/stop" ] || exit 87
 unchanged
 e=$( { cat "$t" >"$f" && sync "$f"; } 2>&1) && [ "$(hash <"$f")" = "$h1" ] || { cat "$o" >"$f"; sync "$f"; why "$e"; }
 u=

@@ -237,11 +237,7 @@ fn question() -> Sql {
     let services = Service::ROLES.map(|(role, _)| sql!("'{}'", role));
     // Others may not even ask.
     let seen = |setting: &'static str| {
-        sql!(
-            "CASE WHEN {} THEN pg_catalog.current_setting('{}', true) END",
-            Right::ReadSettings.held(),
-            setting
-        )
+        sql!("CASE WHEN {} THEN pg_catalog.current_setting('{}', true) END", Right::ReadSettings.held(), setting)
     };
     sql!(
         "SELECT current_user::text AS role, ARRAY[{}]::text[] AS rights, \

@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::shell::Directory;
 use crate::sql::{Lit, Sql};
 use sha2::{Digest, Sha256};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// One content in the place of another.
 #[derive(Clone, Copy)]
@@ -24,6 +26,33 @@ pub(super) struct Swap<'a> {
     pub(super) write: HbaWrite,
     /// How many copies to keep; none makes no copy of the old content.
     pub(super) copies: Option<usize>,
+}
+
+/// Why the new content is not there.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The file is as it was.
+    Unchanged(Error),
+    /// It may have been written: the statement was cancelled perhaps when it was all done, or the connection was lost.
+    Unknown(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Connection { .. } | Error::Server { .. } => Self::Unknown(error),
+            // What is refused has not begun.
+            other => Self::Unchanged(other),
+        }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unchanged(error) | Failed::Unknown(error) => error,
+        }
+    }
 }
 
 /// The SHA-256 hash, in hexadecimal digits.
@@ -43,19 +72,17 @@ impl Swap<'_> {
     }
 
     /// Writes the new content where the old one is; returns the path of the copy of the old one.
-    ///
-    /// After an error the old content is there, unless the connection was lost or the statement cancelled: then it is
-    /// one or the other.
-    pub(super) fn write(&self) -> Result<Option<String>> {
+    pub(super) fn write(&self) -> Result<Option<String>, Failed> {
         if self.write == HbaWrite::Replace && !self.standing.is_posix() {
-            return Err(Error::unsupported(
-                format!("replacing {:?} on a server that is not on a POSIX system", self.path),
-                "to be allowed by name to overwrite it in place (HbaWrite::InPlace)",
-            ));
+            let what = format!("replacing {:?} on a server that is not on a POSIX system", self.path);
+            return Err(Error::unsupported(what, "to be allowed by name to overwrite it (HbaWrite::InPlace)").into());
         }
         self.standing.need(&self.action(), Self::rights(self.standing, self.write))?;
         if self.write == HbaWrite::InPlace {
-            log::warn!("{:?} is overwritten in place: a crash of the server at this moment leaves half of it", self.path);
+            log::warn!(
+                "{:?} is overwritten in place: a crash of the server at this moment leaves half of it",
+                self.path
+            );
             if !self.standing.is_posix() || !self.standing.has(Right::RunPrograms) {
                 return in_place::write(self);
             }
@@ -67,7 +94,7 @@ impl Swap<'_> {
         format!("replace {:?}", self.path)
     }
 
-    fn run_program(&self) -> Result<Option<String>> {
+    fn run_program(&self) -> Result<Option<String>, Failed> {
         let (action, session, directory) = (self.action(), self.cluster.session(), Directory::new());
         let feed = Feed::choose(self.standing, self.new, &action)?;
         let (old, new) = (hash(self.old), hash(self.new));
@@ -85,9 +112,17 @@ impl Swap<'_> {
             feed.send(self.cluster, within, &action, self.new)?;
             within.send(std::slice::from_ref(&statement)).map(drop)
         });
+        if let Err(error @ Error::Connection { .. }) = ran {
+            // The program may still be running. Where this does not get through, nothing will.
+            patiently(|| session.run(&action, &[directory.to_stop()])).map_err(|_| Failed::Unknown(error.clone()))?;
+            return Err(Failed::Unknown(error));
+        }
         let reports = session.typed(&action, &directory.to_read(REPORTS), &[]);
         // Without it nothing is lost; a restart of the server removes it too.
-        if let Err(error) = session.run(&action, &[directory.to_remove()]) {
+        let removed = session.atomically(&action, |within| {
+            within.send(&[sql!("SET LOCAL statement_timeout = 0"), directory.to_remove()]).map(drop)
+        });
+        if let Err(error) = removed {
             log::warn!("{error}");
         }
         let report = |column: usize| -> Option<String> {
@@ -105,11 +140,21 @@ impl Swap<'_> {
     }
 
     /// What the end of the program means.
-    fn explain(&self, error: Error, said: &str) -> Error {
-        let detail = match &error {
-            Error::Server { cause, .. } if cause.code.code() == "38000" => cause.detail.clone().unwrap_or_default(),
-            _ => return error,
+    fn explain(&self, error: Error, said: &str) -> Failed {
+        let known = match &error {
+            Error::Server { cause, .. } if cause.code.code() == "38000" => {
+                cause.detail.as_deref().and_then(Failure::of_detail)
+            }
+            _ => None,
         };
+        match known {
+            Some(Failure::Changed) => Failed::Unchanged(self.conflict()),
+            Some(failure) => Failed::Unchanged(self.failure(failure, said)),
+            None => error.into(),
+        }
+    }
+
+    fn failure(&self, failure: Failure, said: &str) -> Error {
         let path = self.path;
         let failed = |failure: &str| Error::OsCommand {
             command: format!("the replacement of {path:?}"),
@@ -117,31 +162,30 @@ impl Swap<'_> {
             exit_code: None,
             stderr: said.to_owned(),
         };
-        let denied = |reason: String, remedy: &str| Error::Denied { action: self.action(), reason, remedy: remedy.into() };
-        match Failure::of_detail(&detail) {
-            Some(Failure::Changed) => self.conflict(),
-            Some(Failure::Attributes) => denied(
+        let denied =
+            |reason: String, remedy: &str| Error::Denied { action: self.action(), reason, remedy: remedy.into() };
+        match failure {
+            Failure::Attributes => denied(
                 format!("the server cannot give a new file the mode, owner and group of the old one ({said})"),
                 "make the server's user of the operating system its owner, or allow by name to overwrite it in place \
                  (HbaWrite::InPlace)",
             ),
-            Some(Failure::Denied) => denied(
+            Failure::Denied => denied(
                 format!("the operating system refuses it ({said}); the file is as it was"),
                 "let the server's user of the operating system write to the file and to its directory",
             ),
-            Some(Failure::Full) => failed("found no room on the server's disk"),
-            Some(Failure::ReadOnly) => failed("found a read-only file system; make the change where its content comes from"),
-            Some(Failure::Mounted) => failed(
+            Failure::Full => failed("found no room on the server's disk"),
+            Failure::ReadOnly => failed("found a read-only file system; make the change where its content comes from"),
+            Failure::Mounted => failed(
                 "failed because the file is mounted by itself, and can only be overwritten in place (HbaWrite::InPlace)",
             ),
-            Some(Failure::Interrupted) => failed("was interrupted"),
-            Some(Failure::Locked) => failed("waited 30 seconds for another one"),
-            Some(Failure::NoProgram) => {
+            Failure::Interrupted => failed("was interrupted"),
+            Failure::Locked => failed("waited 30 seconds for another one"),
+            Failure::NoProgram => {
                 Error::unsupported(self.action(), format!("the program `{said}` on the server (coreutils)"))
             }
-            Some(Failure::NoFile) => Error::NotFound { what: format!("the file {path:?} on the server") },
-            Some(Failure::Other) => failed("failed"),
-            None => failed(&format!("failed ({detail})")),
+            Failure::NoFile => Error::NotFound { what: format!("the file {path:?} on the server") },
+            Failure::Changed | Failure::Other => failed("failed"),
         }
     }
 
@@ -156,6 +200,20 @@ impl Swap<'_> {
             what: format!("{:?}", self.path),
             mine: format!("\n{}", diff::unified(self.path, self.old, self.new)),
             theirs,
+        }
+    }
+}
+
+/// How long a lost connection is tried again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tries again while there is no connection: a server that ended one may be back in a moment.
+pub(super) fn patiently<R>(mut f: impl FnMut() -> Result<R>) -> Result<R> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match f() {
+            Err(Error::Connection { .. }) if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+            result => return result,
         }
     }
 }

@@ -12,9 +12,10 @@ impl Session {
 
     /// A new connection with the same parameters and role, within the same deadline.
     pub(crate) fn connect_again(&self) -> Result<Client> {
-        let config = self.config.as_ref().ok_or_else(|| {
-            Error::unsupported("another connection like one that was handed in", "Cluster::connect")
-        })?;
+        let config = self
+            .config
+            .as_ref()
+            .ok_or_else(|| Error::unsupported("another connection like one that was handed in", "Cluster::connect"))?;
         connect::open(config, self.role.as_deref()).map(|(client, _)| client)
     }
 }

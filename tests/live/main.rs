@@ -3,6 +3,8 @@ mod conflicts;
 mod conformance;
 mod databases;
 mod definitions;
+mod hba_alter;
+mod hba_killed;
 mod large_objects;
 mod objects;
 mod ownership;
