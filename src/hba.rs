@@ -3,15 +3,13 @@
 mod backups;
 mod change;
 mod dialect;
-mod diff;
 mod entry;
 mod feed;
-mod file;
 mod in_place;
 mod managed;
 mod method;
 mod name;
-mod options;
+mod alter_options;
 mod proof;
 mod read;
 mod replace;
@@ -21,9 +19,7 @@ mod swap;
 mod token;
 
 pub use self::entry::HbaEntry;
-#[doc(hidden)]
-pub use self::file::HbaFile;
 pub use self::method::HbaMethod;
 pub use self::name::HbaName;
-pub use self::options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
+pub use self::alter_options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 pub use self::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaOption, HbaRule, HbaUser};

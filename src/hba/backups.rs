@@ -1,5 +1,5 @@
 //! The copies of older files.
-use super::options::HbaBackup;
+use super::alter_options::HbaBackup;
 use super::replace::{copy_pattern, quoted};
 use super::rights::{Right, Standing};
 use crate::cluster::Cluster;

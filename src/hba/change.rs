@@ -1,7 +1,7 @@
 //! A change of the file from end to end: written, checked, loaded, tried; or undone.
 use super::diff;
 use super::managed::refuse_managed;
-use super::options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
+use super::alter_options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
 use super::rights::{Right, Standing};
@@ -83,9 +83,10 @@ impl Change<'_> {
             Ok(false) => return Err(self.undo(self.not_read(), Loaded::Perhaps)),
             Err(error) => return Err(self.undo(error, Loaded::Perhaps)),
         }
-        match proof::has_content(self.cluster, self.path, self.new)? {
-            true => Ok(()),
-            false => Err(self.overwritten()),
+        match patiently(|| proof::has_content(self.cluster, self.path, self.new)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.overwritten()),
+            Err(error) => Err(error.and("the new rules were loaded; whether they are still in the file is not known")),
         }
     }
 

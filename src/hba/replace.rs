@@ -2,7 +2,7 @@
 //!
 //! It runs in one shell, so that nothing comes between its comparison of the old file and the rename but that: it takes
 //! the new content in base64 from its standard input, and the rest from its text.
-use super::options::HbaWrite;
+use super::alter_options::HbaWrite;
 
 /// What is to become of a file.
 pub(super) struct Replace<'a> {

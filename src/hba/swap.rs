@@ -2,7 +2,7 @@
 use super::diff;
 use super::feed::Feed;
 use super::in_place;
-use super::options::HbaWrite;
+use super::alter_options::HbaWrite;
 use super::read::fetch_file;
 use super::replace::{Failure, REPORTS, Replace};
 use super::rights::{Right, Standing};

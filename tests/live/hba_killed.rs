@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// What is killed.
@@ -38,13 +38,15 @@ struct Proxy {
     port: u16,
     ready: AtomicU32,
     hook: Mutex<Option<(Moment, Hook)>>,
+    /// What was begun and has not ended.
+    begun: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Proxy {
     fn start(private: &Private) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let proxy = Arc::new(Self { port, ready: AtomicU32::new(0), hook: Mutex::new(None) });
+        let proxy = Arc::new(Self { port, ready: AtomicU32::new(0), hook: Mutex::default(), begun: Mutex::default() });
         let path = private.server.socket_directory().join(format!(".s.PGSQL.{}", private.server.port()));
         let shared = proxy.clone();
         thread::spawn(move || {
@@ -78,10 +80,18 @@ impl Proxy {
             if moment.later.is_zero() {
                 return hook();
             }
-            thread::spawn(move || {
+            *self.begun.lock().unwrap() = Some(thread::spawn(move || {
                 thread::sleep(moment.later);
                 hook();
-            });
+            }));
+        }
+    }
+
+    /// Waits for the end of what was begun, and sees to it that nothing is begun any more.
+    fn disarm(&self) {
+        self.hook.lock().unwrap().take();
+        if let Some(begun) = self.begun.lock().unwrap().take() {
+            begun.join().unwrap();
         }
     }
 
@@ -125,14 +135,22 @@ impl Victim {
             Self::Session => {
                 let _ = private.cluster.execute("SELECT pg_terminate_backend($1)", &[&process]);
             }
-            Self::Process => kill(&process.to_string()),
+            Self::Process => {
+                let own =
+                    || private.cluster.execute("SELECT pg_backend_pid()", &[]).map(|rows| rows[0].get::<_, i32>(0));
+                let before = own().unwrap();
+                kill(&process.to_string());
+                wait_until("the server recovers", || own().is_ok_and(|now| now != before));
+            }
             Self::Server => {
                 let all = private.cluster.execute("SELECT pid FROM pg_stat_activity", &[]).unwrap();
                 let main = fs::read_to_string(private.server.data_directory().join("postmaster.pid")).unwrap();
                 kill(main.lines().next().unwrap());
                 // Each is the first of its group, in which the programs are that it runs.
                 all.iter().for_each(|row| kill(&format!("-{}", row.get::<_, i32>(0))));
-                private.server.restart().unwrap();
+                // Until the last of them is gone, its memory is in use.
+                wait_until("the server starts", || private.server.restart().is_ok());
+                wait_until("the server is back", || private.cluster.execute("SELECT 1", &[]).is_ok());
             }
         }
     }
@@ -172,28 +190,19 @@ impl Rounds {
         let cluster = self.proxy.connect();
         let mut file = HbaFile::read(&cluster).unwrap();
         let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
-        let (done, private) = (Arc::new(Mutex::new(())), self.private.clone());
-        let running = done.clone();
-        self.proxy.arm(
-            moment,
-            Box::new(move || {
-                let _running = running.lock().unwrap();
-                victim.kill(&private, process);
-            }),
-        );
+        let private = self.private.clone();
+        self.proxy.arm(moment, Box::new(move || victim.kill(&private, process)));
         let result = file.replace(&self.new, &HbaOptions::new());
-        self.proxy.hook.lock().unwrap().take();
-        drop(done.lock().unwrap());
+        self.proxy.disarm();
         let what = format!("{victim:?} {moment:?}: {result:?}");
         let now = fs::read(self.private.path()).unwrap();
         assert!(now == self.old || now == self.new, "neither the old file nor the new one: {what}");
-        if let Err(error) = &result {
-            let said = error.to_string();
-            let old = said.contains("the old file was put back") || said.contains("the old file is there");
-            assert!(!old || now == self.old, "not the old file: {what}");
+        match &result {
+            Ok(_) => assert!(now == self.new, "not the new file: {what}"),
+            Err(error) if error.to_string().contains("is not known") => {}
+            Err(_) => assert!(now == self.old, "not the old file: {what}"),
         }
         self.ended[usize::from(now == self.new)] += 1;
-        wait_until("the server is back", || self.private.cluster.execute("SELECT 1", &[]).is_ok());
         // A program that outlived its connection does not come later.
         wait_until("the programs ended", || !self.is_program_running());
         assert!(fs::read(self.private.path()).unwrap() == now, "changed afterwards: {what}");
