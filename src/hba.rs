@@ -1,25 +1,46 @@
 //! pg_hba.conf: who may connect, read and changed as a list of rules
 //! ([documentation](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)).
+mod address;
+mod alter;
+mod alter_options;
+mod assemble;
 mod backups;
 mod change;
 mod dialect;
+mod diff;
+mod disk;
+mod document;
 mod entry;
+mod fault;
 mod feed;
+mod files;
+mod given;
 mod in_place;
+mod layout;
+mod ldap_url;
+mod list;
 mod managed;
 mod method;
 mod name;
-mod alter_options;
+mod options;
+mod parse;
+mod pattern;
 mod proof;
 mod read;
 mod replace;
 mod rights;
 mod rule;
+mod secret;
 mod swap;
 mod token;
+mod write;
 
+pub use self::alter_options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
+pub use self::dialect::Dialect;
 pub use self::entry::HbaEntry;
+pub use self::fault::HbaFault;
+pub use self::given::ToHbaRule;
+pub use self::list::{HbaFile, HbaIter, HbaRules};
 pub use self::method::HbaMethod;
 pub use self::name::HbaName;
-pub use self::alter_options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 pub use self::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaOption, HbaRule, HbaUser};

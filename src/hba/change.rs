@@ -1,7 +1,7 @@
 //! A change of the file from end to end: written, checked, loaded, tried; or undone.
+use super::alter_options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 use super::diff;
 use super::managed::refuse_managed;
-use super::alter_options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
 use super::rights::{Right, Standing};
@@ -56,8 +56,8 @@ impl Change<'_> {
             Ok(Verdict::Accepted) => {}
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
             Ok(Verdict::Refused { file, line, words }) => {
-                let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
-                let refused = Error::invalid(format!("rules for {file:?}{line}"), format!("the server says: {words}"));
+                let problem = format!("the server refuses it ({words})");
+                let refused = Error::Hba { file, line: line.unwrap_or(1), column: 1, problem };
                 return Err(self.undo(refused, Loaded::Old));
             }
             Err(error) => return Err(self.undo(error, Loaded::Old)),

@@ -1,7 +1,7 @@
 //! The content of a file on its way to the server: it may hold passwords, so that neither the server's log nor
 //! pg_stat_activity is to show it.
-use super::diff;
 use super::rights::Standing;
+use super::secret;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sql::Sql;
@@ -24,7 +24,7 @@ impl Feed {
             return Ok(Self::Table);
         }
         // A superuser has the log leave it out.
-        if standing.logs_parameters && !standing.superuser && diff::has_secrets(content) {
+        if standing.logs_parameters && !standing.superuser && secret::is_in(content) {
             return Err(Error::Denied {
                 action: action.into(),
                 reason: "the file has secrets in it, and the server logs the parameters of statements".into(),

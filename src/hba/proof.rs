@@ -17,7 +17,7 @@ pub(super) enum Verdict {
     /// It can be loaded.
     Accepted,
     /// It cannot: the first fault.
-    Refused { file: String, line: Option<u32>, words: String },
+    Refused { file: String, line: Option<usize>, words: String },
     /// It has another content than the one in question.
     AnotherContent,
 }
@@ -40,7 +40,7 @@ fn question(path: &str, has_file_name: bool) -> Sql {
         "SELECT {} AS hash, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_hba_file_rules)::text AS rules, \
          fault.file, fault.line, fault.error \
          FROM (SELECT) AS one LEFT JOIN (SELECT {} AS file, line_number::text AS line, \
-         COALESCE(error, 'it takes something in the line for a mistake') AS error \
+         COALESCE(error, 'it does not say why') AS error \
          FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL LIMIT 1) AS fault ON true",
         hash_of(path),
         file

@@ -1,4 +1,7 @@
 //! The bytes of files on the server.
+use super::assemble::{Assembled, assemble};
+use super::dialect::Dialect;
+use super::files::{Files, Wanted};
 use super::rights::{Right, Standing};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -10,19 +13,14 @@ pub(super) const LARGEST: usize = 64 << 20;
 
 /// Files and directories in the order in which they were asked for; none for what does not exist.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Fetched {
-    pub(crate) files: Vec<Option<Vec<u8>>>,
-    /// The names in each directory, in no order.
-    pub(crate) directories: Vec<Option<Vec<String>>>,
+struct Fetched {
+    files: Vec<Option<Vec<u8>>>,
+    /// The names of the files in each directory, in no order.
+    directories: Vec<Option<Vec<String>>>,
 }
 
 /// Reads files and lists directories: one round trip.
-pub(crate) fn fetch(
-    cluster: &Cluster,
-    standing: &Standing,
-    files: &[String],
-    directories: &[String],
-) -> Result<Fetched> {
+fn fetch(cluster: &Cluster, standing: &Standing, files: &[String], directories: &[String]) -> Result<Fetched> {
     let action = match (files, directories) {
         ([path], []) => format!("read {path:?}"),
         _ => "read the files that pg_hba.conf includes".into(),
@@ -31,7 +29,7 @@ pub(crate) fn fetch(
         standing.need(&action, standing.to_read(path))?;
     }
     if !directories.is_empty() {
-        standing.need(&action, &[Right::ListDirectories])?;
+        standing.need(&action, &[Right::ListDirectories, Right::TellDirectories])?;
     }
     let rows = match directories {
         [] => cluster.session().typed(&action, &files_query(), &[(&files, Type::TEXT_ARRAY)])?,
@@ -50,8 +48,38 @@ pub(crate) fn fetch(
     }
 }
 
+/// Reads all that a main file with this content includes, each level of it in one round trip.
+pub(super) fn fetch_included(
+    cluster: &Cluster,
+    standing: &Standing,
+    path: &str,
+    content: Vec<u8>,
+    dialect: &Dialect,
+) -> Result<Files> {
+    let mut files = Files::new();
+    files.insert(path, Some(content));
+    while let Assembled::Missing(wanted) = assemble(path, &files, dialect) {
+        let (mut paths, mut directories) = (Vec::new(), Vec::new());
+        for wanted in wanted {
+            match wanted {
+                Wanted::File(path) => paths.push(path),
+                Wanted::Directory(path) => directories.push(path),
+            }
+        }
+        let fetched = fetch(cluster, standing, &paths, &directories)?;
+        paths.into_iter().zip(fetched.files).for_each(|(path, bytes)| files.insert(path, bytes));
+        directories.into_iter().zip(fetched.directories).for_each(|(path, names)| files.insert_directory(path, names));
+    }
+    Ok(files)
+}
+
+/// The error for a file that has to be there.
+pub(super) fn no_file(path: &str) -> Error {
+    Error::NotFound { what: format!("the file {path:?} on the server") }
+}
+
 /// Reads one file; none if there is none.
-pub(crate) fn fetch_file(cluster: &Cluster, standing: &Standing, path: &str) -> Result<Option<Vec<u8>>> {
+pub(super) fn fetch_file(cluster: &Cluster, standing: &Standing, path: &str) -> Result<Option<Vec<u8>>> {
     let mut fetched = fetch(cluster, standing, &[path.to_owned()], &[])?;
     Ok(fetched.files.pop().flatten())
 }
@@ -64,7 +92,7 @@ fn take(row: &postgres::Row, fetched: &mut Fetched) -> Result<(), postgres::Erro
         let names: Vec<String> = row.try_get(3)?;
         // One that exists has itself in it.
         let exists = !names.is_empty();
-        *place = exists.then(|| names.into_iter().filter(|name| name != "." && name != "..").collect());
+        *place = exists.then(|| names.into_iter().filter(|name| name != ".").collect());
     }
     Ok(())
 }
@@ -77,9 +105,12 @@ fn files_query() -> Sql {
     )
 }
 
+/// Directories in a directory are left out, as the server does; it is itself the sign that it exists.
 fn directories_query() -> Sql {
     sql!(
-        "SELECT position - 1, false, NULL::pg_catalog.bytea, ARRAY(SELECT pg_catalog.pg_ls_dir(path, true, true)) \
+        "SELECT position - 1, false, NULL::pg_catalog.bytea, \
+         ARRAY(SELECT name FROM pg_catalog.pg_ls_dir(path, true, true) AS name \
+         WHERE name = '.' OR NOT (pg_catalog.pg_stat_file(path || '/' || name, true)).isdir) \
          FROM pg_catalog.unnest($2) WITH ORDINALITY AS wanted(path, position)"
     )
 }

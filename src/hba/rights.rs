@@ -15,6 +15,8 @@ pub(crate) enum Right {
     ReadFilesAnywhere,
     /// To list directories.
     ListDirectories,
+    /// To see what is a directory.
+    TellDirectories,
     /// To see what the server makes of the file.
     SeeRules,
     /// To have the server read it.
@@ -26,11 +28,12 @@ pub(crate) enum Right {
 }
 
 impl Right {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ReadSettings,
         Self::ReadFiles,
         Self::ReadFilesAnywhere,
         Self::ListDirectories,
+        Self::TellDirectories,
         Self::SeeRules,
         Self::Reload,
         Self::RunPrograms,
@@ -44,6 +47,7 @@ impl Right {
             Self::ReadFiles => Source::Function("pg_read_binary_file(text, bigint, bigint, boolean)"),
             Self::ReadFilesAnywhere => Source::Role("pg_read_server_files"),
             Self::ListDirectories => Source::Function("pg_ls_dir(text, boolean, boolean)"),
+            Self::TellDirectories => Source::Function("pg_stat_file(text, boolean)"),
             Self::SeeRules => Source::View("pg_hba_file_rules"),
             Self::Reload => Source::Function("pg_reload_conf()"),
             Self::RunPrograms => Source::Role("pg_execute_server_program"),

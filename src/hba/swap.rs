@@ -1,9 +1,9 @@
 //! Has the server replace its file, and says what became of it.
+use super::alter_options::HbaWrite;
 use super::diff;
 use super::feed::Feed;
 use super::in_place;
-use super::alter_options::HbaWrite;
-use super::read::fetch_file;
+use super::read::{fetch_file, no_file};
 use super::replace::{Failure, REPORTS, Replace};
 use super::rights::{Right, Standing};
 use crate::cluster::Cluster;
@@ -184,7 +184,7 @@ impl Swap<'_> {
             Failure::NoProgram => {
                 Error::unsupported(self.action(), format!("the program `{said}` on the server (coreutils)"))
             }
-            Failure::NoFile => Error::NotFound { what: format!("the file {path:?} on the server") },
+            Failure::NoFile => no_file(path),
             Failure::Changed | Failure::Other => failed("failed"),
         }
     }

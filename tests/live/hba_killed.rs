@@ -1,8 +1,8 @@
 //! A session, its server process or the whole server is killed while pg_hba.conf is changed.
-use crate::hba_alter::{Private, around};
+use crate::hba_alter::{Private, RULE};
 use crate::support::wait_until;
 use pgsteward::Cluster;
-use pgsteward::hba::{HbaFile, HbaOptions};
+use pgsteward::hba::HbaRules;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -156,6 +156,14 @@ impl Victim {
     }
 }
 
+/// The rules, with a change.
+fn change(cluster: &Cluster) -> HbaRules {
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.push(RULE).unwrap();
+    hba.extend((0..500).map(|number| format!("host all stranger_{number} 10.0.0.0/8 reject"))).unwrap();
+    hba
+}
+
 /// A server, and a change that is interrupted again and again.
 struct Rounds {
     private: Arc<Private>,
@@ -171,16 +179,16 @@ impl Rounds {
         let private = Private::start();
         let proxy = Proxy::start(&private);
         let old = fs::read(private.path()).unwrap();
-        let new = around("# new\n", &old, "# a line of the new file\n".repeat(2000).as_bytes());
+        let new = change(&private.cluster).new_bytes();
         Self { private: Arc::new(private), proxy, old, new, ended: [0; 2] }
     }
 
     /// How many answers an undisturbed change takes.
     fn answers(&self) -> u32 {
         let cluster = self.proxy.connect();
-        let mut file = HbaFile::read(&cluster).unwrap();
+        let mut hba = change(&cluster);
         self.proxy.ready.store(0, Ordering::SeqCst);
-        file.replace(&self.new, &HbaOptions::new()).unwrap();
+        hba.alter().unwrap();
         let answers = self.proxy.ready.load(Ordering::SeqCst);
         fs::write(self.private.path(), &self.old).unwrap();
         answers
@@ -188,11 +196,11 @@ impl Rounds {
 
     fn round(&mut self, victim: Victim, moment: Moment) {
         let cluster = self.proxy.connect();
-        let mut file = HbaFile::read(&cluster).unwrap();
+        let mut hba = change(&cluster);
         let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
         let private = self.private.clone();
         self.proxy.arm(moment, Box::new(move || victim.kill(&private, process)));
-        let result = file.replace(&self.new, &HbaOptions::new());
+        let result = hba.alter();
         self.proxy.disarm();
         let what = format!("{victim:?} {moment:?}: {result:?}");
         let now = fs::read(self.private.path()).unwrap();
