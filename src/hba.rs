@@ -1,13 +1,28 @@
 //! pg_hba.conf: who may connect, read and changed as a list of rules
 //! ([documentation](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)).
+mod address;
+mod connection;
+mod decide;
+mod decision;
 mod dialect;
 mod entry;
 mod method;
 mod name;
+mod pattern;
+mod resolver;
+mod roles;
 mod rule;
+mod survey;
 mod token;
+mod world;
 
+pub use self::connection::{Connection, ConnectionKind, Replication};
+pub use self::decide::Judge;
+pub use self::decision::{Access, Decision, Doubt, Mismatch, Outcome, RulePlace, Unknown};
 pub use self::entry::HbaEntry;
 pub use self::method::HbaMethod;
 pub use self::name::HbaName;
+pub use self::resolver::{Lookup, NoResolver, Resolver, SystemResolver};
+pub use self::roles::Roles;
 pub use self::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaOption, HbaRule, HbaUser};
+pub use self::world::{Interfaces, Peer, PeerKind, World};

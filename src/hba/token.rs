@@ -57,10 +57,7 @@ pub(crate) fn pieces(bytes: &[u8], continuation: Continuation) -> Vec<Piece> {
 }
 
 /// The text of the next line and of those that continue it, how many they are, and their length in the file.
-fn logical_line<'a>(
-    lines: &mut impl Iterator<Item = &'a [u8]>,
-    continuation: Continuation,
-) -> (Vec<u8>, usize, usize) {
+fn logical_line<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, continuation: Continuation) -> (Vec<u8>, usize, usize) {
     let (mut text, mut count, mut length) = (Vec::new(), 0, 0);
     let mut continued_at = 0;
     for line in lines {
