@@ -25,8 +25,20 @@ pub struct Roles {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Role {
     groups: Vec<HbaName>,
-    /// Whether it has the attribute NOLOGIN.
-    nologin: bool,
+    attributes: Attributes,
+}
+
+/// What a role may do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Attributes {
+    pub(super) login: bool,
+    pub(super) replication: bool,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self { login: true, replication: false }
+    }
 }
 
 impl Roles {
@@ -41,14 +53,11 @@ impl Roles {
         G: Clone + Into<HbaName>,
     {
         let groups = groups.iter().cloned().map(Into::into).collect();
-        self.roles.insert(role.into(), Role { groups, nologin: false });
+        self.insert(role.into(), groups, Attributes::default());
     }
 
-    /// Says that a role cannot log in.
-    pub(super) fn forbid_login(&mut self, role: &HbaName) {
-        if let Some(role) = self.roles.get_mut(role) {
-            role.nologin = true;
-        }
+    pub(super) fn insert(&mut self, role: HbaName, groups: Vec<HbaName>, attributes: Attributes) {
+        self.roles.insert(role, Role { groups, attributes });
     }
 
     /// Whether there is such a role.
@@ -67,11 +76,12 @@ impl Roles {
 
     /// Whether it exists, and cannot log in.
     pub(super) fn is_nologin(&self, role: &HbaName) -> bool {
-        self.roles.get(role).is_some_and(|role| role.nologin)
+        self.roles.get(role).is_some_and(|role| !role.attributes.login)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &HbaName> {
-        self.roles.keys()
+    /// Whether it has the attribute REPLICATION.
+    pub(super) fn is_for_replication(&self, role: &HbaName) -> bool {
+        self.roles.get(role).is_some_and(|role| role.attributes.replication)
     }
 
     /// All roles of which it is a member, itself among them; none for one that does not exist.

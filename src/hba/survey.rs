@@ -2,7 +2,7 @@
 use super::connection::{Connection, ConnectionKind, Replication};
 use super::name::HbaName;
 use super::resolver::SystemResolver;
-use super::roles::Roles;
+use super::roles::{Attributes, Roles};
 use super::world::{Peer, PeerKind, World};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -85,6 +85,7 @@ fn server() -> Sql {
 fn roles() -> Sql {
     sql!(
         "SELECT {} AS name, r.rolcanlogin::text AS login, \
+         (r.rolreplication AND NOT r.rolsuper)::text AS replication, \
          (SELECT pg_catalog.array_agg(DISTINCT {})::text FROM pg_catalog.pg_auth_members m \
           JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid) AS groups \
          FROM pg_catalog.pg_roles r",
@@ -138,11 +139,8 @@ fn read_roles(rows: &[Row]) -> Result<Roles> {
     for row in rows {
         let groups = row.list("groups")?;
         let groups = groups.iter().map(|group| decode("groups", group)).collect::<Result<Vec<HbaName>>>()?;
-        let name = bytes(row, "name")?;
-        roles.add(name.clone(), &groups);
-        if !row.truth("login")? {
-            roles.forbid_login(&name);
-        }
+        let attributes = Attributes { login: row.truth("login")?, replication: row.truth("replication")? };
+        roles.insert(bytes(row, "name")?, groups, attributes);
     }
     Ok(roles)
 }
