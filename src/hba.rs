@@ -1,23 +1,29 @@
 //! pg_hba.conf: who may connect, read and changed as a list of rules
 //! ([documentation](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)).
-mod address;
+
 mod connection;
 mod decide;
 mod decision;
 mod dialect;
 mod entry;
+mod expression;
 mod finding;
 mod lint;
 mod lockout;
+mod matrix;
 mod method;
 mod name;
-mod pattern;
+mod network;
+
 mod resolver;
 mod roles;
 mod rule;
+#[cfg(test)]
+mod sample;
 mod shadow;
 mod survey;
 mod token;
+mod traps;
 mod world;
 
 pub use self::connection::{Connection, ConnectionKind, Replication};
@@ -26,6 +32,7 @@ pub use self::decision::{Access, Decision, Doubt, Mismatch, Outcome, RulePlace, 
 pub use self::entry::HbaEntry;
 pub use self::finding::{Finding, FindingKind, Place, Severity};
 pub use self::lockout::LockOut;
+pub use self::matrix::{AccessCell, AccessMatrix};
 pub use self::method::HbaMethod;
 pub use self::name::HbaName;
 pub use self::resolver::{Lookup, NoResolver, Resolver, SystemResolver};

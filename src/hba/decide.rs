@@ -1,10 +1,10 @@
 //! Which rule decides, as the server would find it.
-use super::address::{is_named, is_within};
 use super::connection::{Connection, ConnectionKind, Replication};
 use super::decision::{Decision, Doubt, Mismatch, Outcome, RulePlace, Unknown};
 use super::entry::HbaEntry;
+use super::expression::Expression;
 use super::name::HbaName;
-use super::pattern::Pattern;
+use super::network::{is_named, is_within};
 use super::resolver::Lookup;
 use super::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaRule, HbaUser};
 use super::world::World;
@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct Judge<'a> {
     rules: Vec<&'a HbaEntry>,
     world: &'a World,
-    patterns: HashMap<&'a [u8], OnceLock<Pattern>>,
+    expressions: HashMap<&'a [u8], OnceLock<Expression>>,
     /// What was looked up: a name server is asked once about an address.
     hosts: Mutex<HashMap<IpAddr, Arc<Host>>>,
 }
@@ -48,9 +48,9 @@ impl<'a> Judge<'a> {
     /// Takes the rules in the order of the file.
     pub fn new(rules: impl IntoIterator<Item = &'a HbaEntry>, world: &'a World) -> Self {
         let rules: Vec<_> = rules.into_iter().collect();
-        let patterns = rules.iter().flat_map(|entry| expressions(entry.effective()));
-        let patterns = patterns.map(|name| (name.as_bytes(), OnceLock::new())).collect();
-        Self { rules, world, patterns, hosts: Mutex::default() }
+        let expressions = rules.iter().flat_map(|entry| expressions(entry.effective()));
+        let expressions = expressions.map(|name| (name.as_bytes(), OnceLock::new())).collect();
+        Self { rules, world, expressions, hosts: Mutex::default() }
     }
 
     /// Says which rule decides about a connection, as the server does
@@ -58,11 +58,23 @@ impl<'a> Judge<'a> {
     /// type of the connection, its address, database and user. There is no other after it, also if the client then cannot
     /// prove who he is.
     pub fn decide(&self, connection: &Connection) -> Decision {
+        let mut mismatches = Vec::new();
+        let outcome = self.look(connection, |mismatch| mismatches.push(mismatch));
+        Decision::new(outcome, mismatches)
+    }
+
+    /// The same, without the reasons.
+    pub(super) fn outcome(&self, connection: &Connection) -> Outcome {
+        self.look(connection, drop)
+    }
+
+    /// Goes through the rules; says why those do not match that come before the first that does, or may.
+    fn look(&self, connection: &Connection, mut passed: impl FnMut(Mismatch)) -> Outcome {
         let client = Client::new(self, connection);
-        let (mut mismatches, mut doubts, mut first) = (Vec::new(), Vec::new(), None);
+        let (mut doubts, mut first) = (Vec::new(), None);
         for (index, entry) in self.rules.iter().enumerate() {
             match client.compare(entry.effective()) {
-                Ok(Some(mismatch)) if doubts.is_empty() => mismatches.push(mismatch),
+                Ok(Some(mismatch)) if doubts.is_empty() => passed(mismatch),
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     first = Some(RulePlace::new(index, entry));
@@ -71,12 +83,11 @@ impl<'a> Judge<'a> {
                 Err(unknown) => doubts.push(Doubt { rule: RulePlace::new(index, entry), unknown }),
             }
         }
-        let outcome = match (doubts.is_empty(), first) {
+        match (doubts.is_empty(), first) {
             (true, Some(rule)) => Outcome::Rule(rule),
             (true, None) => Outcome::ImplicitReject,
             (false, otherwise) => Outcome::Unknown { doubts, otherwise },
-        };
-        Decision::new(outcome, mismatches)
+        }
     }
 
     /// Why the rules before the one that decides do not match, a line for each.
@@ -122,10 +133,10 @@ impl<'a> Judge<'a> {
         if !self.world.version.at_least(16) {
             return Ok(name.strip_prefix(b"/") == Some(expression.as_bytes()));
         }
-        let pattern = self.patterns.get(expression.as_bytes());
-        let known = pattern.and_then(|cell| {
-            let pattern = cell.get_or_init(|| Pattern::new(expression.as_bytes()));
-            pattern.matches(name)
+        let compiled = self.expressions.get(expression.as_bytes());
+        let known = compiled.and_then(|cell| {
+            let compiled = cell.get_or_init(|| Expression::new(expression.as_bytes()));
+            compiled.matches(name)
         });
         let told = || self.world.answers.get(&(expression.clone(), name.into())).copied();
         known.or_else(told).ok_or_else(|| Unknown::Expression(expression.clone()))
@@ -299,4 +310,139 @@ fn any<T>(words: &[T], matches: impl Fn(&T) -> Condition) -> Condition {
         }
     }
     unknown.map_or(Ok(false), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decision::Access;
+    use super::super::method::HbaMethod;
+    use super::super::resolver::{NoResolver, Resolver};
+    use super::super::sample::{entries, world};
+    use super::super::world::Interfaces;
+    use super::*;
+
+    fn from(address: &str) -> Connection {
+        Connection::tcp(address.parse::<IpAddr>().unwrap(), "db1", "alice")
+    }
+
+    #[test]
+    fn each_rule_before_the_one_that_decides_has_its_reason() {
+        let rules = entries(
+            "local all all trust\nhostssl all all all cert\nhostgssenc all all all gss\nhost all all 192.168.0.0/16 md5\n\
+             host db2 all all md5\nhost all bob,+ops all md5\nhost sameuser,db1 +devs 10.0.0.0/8 scram-sha-256\n",
+        );
+        let world = world(18);
+        let judge = Judge::new(&rules, &world);
+        let decision = judge.decide(&from("10.1.2.3"));
+        assert_eq!(decision.access(), Access::Method(HbaMethod::ScramSha256));
+        assert_eq!(decision.rule().map(|rule| (rule.index, rule.line)), Some((6, 7)));
+        assert_eq!(
+            decision.mismatches(),
+            [
+                Mismatch::ConnectionType,
+                Mismatch::Tls,
+                Mismatch::GssEncryption,
+                Mismatch::Address,
+                Mismatch::Database,
+                Mismatch::User
+            ]
+        );
+        let text = judge.explain(&from("10.1.2.3"));
+        assert!(text.starts_with(
+            "alice to database db1 from 10.1.2.3: the rule in pg_hba.conf line 7 decides: scram-sha-256\n"
+        ));
+        assert!(text.ends_with("  the rule in pg_hba.conf line 6: it is for other users\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_unknown_leaves_open_only_what_hangs_on_it() {
+        let rules =
+            entries("host all all samehost md5\nhost all bob samenet md5\nhost all +devs .example.com reject\n");
+        let mut unknown = world(18);
+        unknown.interfaces = Interfaces::default();
+        unknown.resolver = Arc::new(NoResolver);
+        let judge = Judge::new(&rules, &unknown);
+        let decision = judge.decide(&from("10.1.2.3"));
+        let Outcome::Unknown { doubts, otherwise: None } = &decision.outcome else { panic!("{decision}") };
+        let lines: Vec<_> = doubts.iter().map(|doubt| (doubt.rule.line, doubt.unknown.clone())).collect();
+        assert_eq!(lines, [(1, Unknown::Interfaces), (3, Unknown::HostName("10.1.2.3".parse().unwrap()))]);
+        assert_eq!(decision.is_refused(), None);
+        assert_eq!(judge.decide(&from("127.0.0.1")).rule().map(|rule| rule.line), Some(1));
+        let refused = entries("host all all .example.com reject\n");
+        assert_eq!(Judge::new(&refused, &unknown).decide(&from("10.1.2.3")).is_refused(), Some(true));
+    }
+
+    #[test]
+    fn a_name_whose_address_is_another_does_not_match() {
+        struct Liar;
+        impl Resolver for Liar {
+            fn reverse(&self, _: IpAddr) -> Lookup<HbaName> {
+                Lookup::Found("app1.example.com".into())
+            }
+            fn forward(&self, _: &HbaName) -> Lookup<Vec<IpAddr>> {
+                Lookup::Found(vec!["10.1.2.3".parse().unwrap()])
+            }
+        }
+        let rules = entries("host all all app1.example.com trust\n");
+        let mut lying = world(18);
+        lying.resolver = Arc::new(Liar);
+        let judge = Judge::new(&rules, &lying);
+        assert_eq!(judge.decide(&from("10.9.9.9")).outcome, Outcome::ImplicitReject);
+        assert_eq!(judge.decide(&from("10.1.2.3")).access(), Access::Method(HbaMethod::Trust));
+    }
+
+    #[test]
+    fn hosts_are_looked_up_once_and_only_where_nothing_else_excludes() {
+        #[derive(Default)]
+        struct Counting(Mutex<(usize, usize)>);
+        impl Resolver for Counting {
+            fn reverse(&self, _: IpAddr) -> Lookup<HbaName> {
+                self.0.lock().unwrap().0 += 1;
+                Lookup::Found("a.example.com".into())
+            }
+            fn forward(&self, _: &HbaName) -> Lookup<Vec<IpAddr>> {
+                self.0.lock().unwrap().1 += 1;
+                Lookup::Found(Vec::new())
+            }
+        }
+        let rules = entries("host db2 all a.example.com md5\nhost all bob .example.com md5\n");
+        let counting = Arc::new(Counting::default());
+        let mut counted = world(18);
+        counted.resolver = counting.clone();
+        let judge = Judge::new(&rules, &counted);
+        judge.decide(&from("10.1.2.3"));
+        assert_eq!(*counting.0.lock().unwrap(), (0, 0));
+        for _ in 0..3 {
+            judge.decide(&Connection::tcp([10, 1, 2, 3], "db2", "bob"));
+        }
+        assert_eq!(*counting.0.lock().unwrap(), (1, 1));
+    }
+
+    #[test]
+    fn an_expression_that_only_the_server_knows_is_asked_about() {
+        let rules = entries("local \"/(?=d)\" all trust\n");
+        let mut asked = world(18);
+        let connection = Connection::local("db1", "alice");
+        let judge = Judge::new(&rules, &asked);
+        assert_eq!(judge.decide(&connection).access(), Access::Unknown);
+        let questions = judge.questions(std::slice::from_ref(&connection));
+        let pair = (HbaName::from("(?=d)"), HbaName::from("db1"));
+        assert!(questions.contains(&pair), "{questions:?}");
+        asked.answers.insert(pair, true);
+        assert_eq!(Judge::new(&rules, &asked).decide(&connection).access(), Access::Method(HbaMethod::Trust));
+    }
+
+    #[test]
+    fn without_roles_memberships_are_unknown() {
+        let rules = entries("local all +devs trust\n");
+        let mut nobody = world(18);
+        nobody.roles = None;
+        let decision = Judge::new(&rules, &nobody).decide(&Connection::local("db1", "alice"));
+        assert!(matches!(decision.outcome, Outcome::Unknown { .. }));
+        assert_eq!(
+            decision.to_string(),
+            "the rule in pg_hba.conf line 1 may decide (trust), the members of roles are not known; \
+             otherwise no rule matches: the connection is refused"
+        );
+    }
 }

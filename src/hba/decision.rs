@@ -18,7 +18,7 @@ pub struct Decision {
     mismatches: Vec<Mismatch>,
 }
 
-/// What decides about a connection.
+/// What decides about a connection. `Display` is one sentence.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -120,7 +120,24 @@ impl Decision {
 
     /// The rule that decides; none if there is none, or it is not known.
     pub fn rule(&self) -> Option<&RulePlace> {
-        match &self.outcome {
+        self.outcome.rule()
+    }
+
+    /// What the connection meets.
+    pub fn access(&self) -> Access {
+        self.outcome.access()
+    }
+
+    /// Whether the connection is refused without being asked for anything; none if that is not known.
+    pub fn is_refused(&self) -> Option<bool> {
+        self.outcome.is_refused()
+    }
+}
+
+impl Outcome {
+    /// The rule that decides; none if there is none, or it is not known.
+    pub fn rule(&self) -> Option<&RulePlace> {
+        match self {
             Outcome::Rule(rule) => Some(rule),
             _ => None,
         }
@@ -128,7 +145,7 @@ impl Decision {
 
     /// What the connection meets.
     pub fn access(&self) -> Access {
-        match &self.outcome {
+        match self {
             Outcome::Rule(rule) => rule.access(),
             Outcome::ImplicitReject => Access::NoRule,
             Outcome::Unknown { .. } => Access::Unknown,
@@ -138,7 +155,7 @@ impl Decision {
     /// Whether the connection is refused without being asked for anything; none if that is not known.
     pub fn is_refused(&self) -> Option<bool> {
         let refuses = |rule: &RulePlace| rule.method == HbaMethod::Reject;
-        match &self.outcome {
+        match self {
             Outcome::Rule(rule) => Some(refuses(rule)),
             Outcome::ImplicitReject => Some(true),
             Outcome::Unknown { doubts, otherwise } => {
@@ -164,10 +181,16 @@ impl RulePlace {
 
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.outcome {
-            Outcome::Rule(rule) => write!(f, "{rule} decides: {}", rule.method),
-            Outcome::ImplicitReject => write!(f, "no rule matches: the connection is refused"),
-            Outcome::Unknown { doubts, otherwise } => {
+        self.outcome.fmt(f)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => write!(f, "{rule} decides: {}", rule.method),
+            Self::ImplicitReject => write!(f, "no rule matches: the connection is refused"),
+            Self::Unknown { doubts, otherwise } => {
                 for doubt in doubts {
                     write!(f, "{} may decide ({}), {}; ", doubt.rule, doubt.rule.method, doubt.unknown)?;
                 }

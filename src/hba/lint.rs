@@ -1,12 +1,12 @@
 //! What is wrong with rules, or may be.
-use super::address::{bits, is_loopback, prefix_length};
 use super::decide::Judge;
-use super::decision::Decision;
+use super::decision::Outcome;
 use super::entry::HbaEntry;
 use super::finding::{Finding, FindingKind, Place};
 use super::lockout::lock_outs;
 use super::method::HbaMethod;
 use super::name::HbaName;
+use super::network::{bits, is_loopback, prefix_length};
 use super::roles::Roles;
 use super::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaRule, HbaUser};
 use super::shadow::shadowed;
@@ -46,12 +46,12 @@ impl Judge<'_> {
         let refused = lock_outs(None, self, sessions).into_iter().map(|lock_out| {
             let kind =
                 if lock_out.peer.kind == PeerKind::Other { FindingKind::OtherLockOut } else { FindingKind::LockOut };
-            Finding { kind, place: place_of(&lock_out.decision), message: lock_out.to_string() }
+            Finding { kind, place: place_of(&lock_out.outcome), message: lock_out.to_string() }
         });
         let doubtful = |peer: &Peer| {
-            let decision = self.decide(&peer.connection);
-            let message = format!("whether {} could connect again is not known: {decision}", peer.connection);
-            decision.is_refused().is_none().then_some(Finding {
+            let outcome = self.outcome(&peer.connection);
+            let message = format!("whether {} could connect again is not known: {outcome}", peer.connection);
+            outcome.is_refused().is_none().then_some(Finding {
                 kind: FindingKind::PerhapsLockOut,
                 place: None,
                 message,
@@ -64,8 +64,8 @@ impl Judge<'_> {
     }
 }
 
-fn place_of(decision: &Decision) -> Option<Place> {
-    decision.rule().map(|rule| Place { file: rule.file.clone(), line: rule.line })
+fn place_of(outcome: &Outcome) -> Option<Place> {
+    outcome.rule().map(|rule| Place { file: rule.file.clone(), line: rule.line })
 }
 
 fn unreachable(entry: &HbaEntry, by: &HbaEntry) -> Finding {

@@ -1,6 +1,6 @@
 //! Who could not connect again.
 use super::decide::Judge;
-use super::decision::Decision;
+use super::decision::Outcome;
 use super::world::{Peer, PeerKind};
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct LockOut {
     /// The session.
     pub peer: Peer,
     /// Why it could not.
-    pub decision: Decision,
+    pub outcome: Outcome,
 }
 
 impl fmt::Display for LockOut {
@@ -24,7 +24,7 @@ impl fmt::Display for LockOut {
         write!(
             f,
             "{whose} of {} (process {}) could not connect again: {}",
-            self.peer.connection, self.peer.pid, self.decision
+            self.peer.connection, self.peer.pid, self.outcome
         )
     }
 }
@@ -34,10 +34,10 @@ impl fmt::Display for LockOut {
 pub(super) fn lock_outs(old: Option<&Judge<'_>>, new: &Judge<'_>, sessions: &[Peer]) -> Vec<LockOut> {
     let mut found: Vec<LockOut> = Vec::new();
     for peer in sessions {
-        let decision = new.decide(&peer.connection);
-        let was_refused = |old: &Judge<'_>| old.decide(&peer.connection).is_refused() == Some(true);
-        if decision.is_refused() == Some(true) && !old.is_some_and(was_refused) {
-            found.push(LockOut { peer: peer.clone(), decision });
+        let outcome = new.outcome(&peer.connection);
+        let was_refused = |old: &Judge<'_>| old.outcome(&peer.connection).is_refused() == Some(true);
+        if outcome.is_refused() == Some(true) && !old.is_some_and(was_refused) {
+            found.push(LockOut { peer: peer.clone(), outcome });
         }
     }
     found

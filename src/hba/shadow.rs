@@ -4,9 +4,9 @@
 //! files, it is compared with those that are found by their words: by a database, a user and an address that cover one of
 //! its own. What is left out for that (very long lists, many masks with gaps, many expressions) may hide a rule that never
 //! decides; none is reported that does.
-use super::address::bits;
 use super::decide::Judge;
 use super::name::HbaName;
+use super::network::bits;
 use super::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaRule, HbaUser};
 use std::borrow::Borrow;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! What decisions depend on besides the rules.
-use super::address::{is_within, mask};
 use super::connection::Connection;
 use super::name::HbaName;
+use super::network::{is_within, mask};
 use super::resolver::{NoResolver, Resolver};
 use super::roles::Roles;
 use crate::version::ServerVersion;

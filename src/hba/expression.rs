@@ -8,14 +8,14 @@ use regex::bytes::{Regex, RegexBuilder};
 
 /// A regular expression, ready to be matched.
 #[derive(Debug)]
-pub(super) enum Pattern {
+pub(super) enum Expression {
     /// It means the same here as on the server.
     Same(Regex),
     /// Only a server knows what it matches.
     Foreign,
 }
 
-impl Pattern {
+impl Expression {
     pub(super) fn new(expression: &[u8]) -> Self {
         let Some(text) = translate(expression) else { return Self::Foreign };
         let regex = RegexBuilder::new(&text).unicode(false).dot_matches_new_line(true).build();
@@ -378,7 +378,7 @@ mod tests {
     use super::*;
 
     fn matches(expression: &str, name: &str) -> Option<bool> {
-        Pattern::new(expression.as_bytes()).matches(name.as_bytes())
+        Expression::new(expression.as_bytes()).matches(name.as_bytes())
     }
 
     #[test]
@@ -409,10 +409,10 @@ mod tests {
 
     #[test]
     fn bytes_are_matched_and_not_characters() {
-        let pattern = Pattern::new(b"^..$");
+        let pattern = Expression::new(b"^..$");
         assert_eq!(pattern.matches("é".as_bytes()), Some(true));
         assert_eq!(pattern.matches(b"\xE9"), Some(false));
-        assert_eq!(Pattern::new("(?i)^É$".as_bytes()).matches("é".as_bytes()), Some(false));
+        assert_eq!(Expression::new("(?i)^É$".as_bytes()).matches("é".as_bytes()), Some(false));
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! What is written in a file and means something else than it looks like: comments, commas, quotes, odd bytes.
+use super::finding::{Finding, FindingKind, Place};
+use super::token::{Continuation, Piece};
+use std::sync::Arc;
+
+/// The mark that some editors put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Looks through the text of a file, which was taken to pieces with the rules of that server.
+pub(super) fn traps(file: &Arc<str>, bytes: &[u8], pieces: &[Piece], continuation: Continuation) -> Vec<Finding> {
+    let mut traps = Traps { file, findings: Vec::new() };
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        traps.say(FindingKind::ByteOrderMark, 1, "the file begins with a byte order mark, which spoils its first line");
+    }
+    for piece in pieces {
+        let text = bytes.get(piece.range.clone()).unwrap_or_default();
+        traps.odd_bytes(piece.line, text);
+        traps.written(piece.line, text, continuation);
+        traps.addresses(piece);
+    }
+    traps.findings
+}
+
+struct Traps<'a> {
+    file: &'a Arc<str>,
+    findings: Vec<Finding>,
+}
+
+impl Traps<'_> {
+    fn say(&mut self, kind: FindingKind, line: usize, message: impl Into<String>) {
+        let place = Some(Place { file: self.file.clone(), line });
+        self.findings.push(Finding { kind, place, message: message.into() });
+    }
+
+    fn odd_bytes(&mut self, first: usize, text: &[u8]) {
+        for (line, text) in (first..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
+            if text.contains(&0) {
+                self.say(FindingKind::NulByte, line, "a NUL byte hides the rest of its line");
+            }
+            let ends = text.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let inside = text.get(..text.len() - ends).unwrap_or_default();
+            if inside.contains(&b'\r') {
+                self.say(
+                    FindingKind::CarriageReturn,
+                    line,
+                    "a carriage return is a blank here, and ends no line: is the file from an old Macintosh?",
+                );
+            }
+        }
+    }
+
+    /// Goes through a line and those that continue it, with the server's rules for quotes.
+    fn written(&mut self, first: usize, text: &[u8], continuation: Continuation) {
+        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let (mut inside, mut before) = (false, Before::Nothing);
+        for (place, line) in lines.iter().enumerate() {
+            let line_number = first + place;
+            let is_last = place + 1 == lines.len();
+            let end = line.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let mut line = line.get(..line.len() - end).unwrap_or_default();
+            if !is_last {
+                line = line.strip_suffix(b"\\").unwrap_or(line);
+            }
+            if continuation == Continuation::None && line.ends_with(b"\\") {
+                let message = "from PostgreSQL 14 on, the backslash at the end takes the next line along with this one";
+                self.say(FindingKind::OtherVersion, line_number, message);
+            }
+            for (at, byte) in line.iter().enumerate() {
+                match byte {
+                    b'"' => (inside, before) = (!inside, Before::Word),
+                    _ if inside => {}
+                    b'#' => return self.comment(line_number, is_last, before, line.get(..at).unwrap_or_default()),
+                    b',' => {
+                        if before == Before::Blank {
+                            self.say(FindingKind::BlankBeforeComma, line_number, BLANK_BEFORE_COMMA);
+                        }
+                        before = Before::Comma;
+                    }
+                    b' ' | b'\t' | b'\r' => {
+                        if before == Before::Comma {
+                            self.say(FindingKind::BlankAfterComma, line_number, BLANK_AFTER_COMMA);
+                        }
+                        before = if before == Before::Nothing { Before::Nothing } else { Before::Blank };
+                    }
+                    _ => before = Before::Word,
+                }
+            }
+        }
+        let last = first + lines.len().saturating_sub(1);
+        if inside {
+            self.say(FindingKind::OpenQuote, last, "a quote is not closed, and takes the rest of the line");
+        }
+        if before == Before::Comma {
+            self.say(FindingKind::BlankAfterComma, last, BLANK_AFTER_COMMA);
+        }
+    }
+
+    fn comment(&mut self, line: usize, is_last: bool, before: Before, text: &[u8]) {
+        if !is_last {
+            let message =
+                "the comment ends in a backslash, and so goes on in the next line: what stands there is no rule";
+            self.say(FindingKind::ContinuedComment, line, message);
+        }
+        let word = text.rsplit(|byte| matches!(byte, b' ' | b'\t' | b',')).next().unwrap_or_default();
+        if before == Before::Word && word.starts_with(b"/") {
+            let message = "a # begins a comment in the middle of a regular expression; quote the expression";
+            self.say(FindingKind::CutExpression, line, message);
+        }
+    }
+
+    /// Octal numbers, and fewer than four, which the server reads as C does.
+    fn addresses(&mut self, piece: &Piece) {
+        let Some(record) = &piece.record else { return };
+        let word = |field: usize| record.fields.get(field).and_then(|field| field.first()).map(|token| &*token.bytes);
+        let Some(address) = word(3).filter(|_| word(0).is_some_and(|word| word.starts_with(b"host"))) else { return };
+        let address = address.split(|byte| *byte == b'/').next().unwrap_or_default();
+        let parts: Vec<&[u8]> = address.split(|byte| *byte == b'.').collect();
+        let is_number = |part: &&[u8]| {
+            let hexadecimal = part.strip_prefix(b"0x").or_else(|| part.strip_prefix(b"0X"));
+            let digits = hexadecimal.unwrap_or(part);
+            !digits.is_empty()
+                && digits.iter().all(|byte| byte.is_ascii_digit() || hexadecimal.is_some() && byte.is_ascii_hexdigit())
+        };
+        let is_odd = |part: &&[u8]| part.len() > 1 && part.first() == Some(&b'0');
+        if parts.iter().all(|part| is_number(part)) && (parts.len() != 4 || parts.iter().any(|part| is_odd(part))) {
+            let text = String::from_utf8_lossy(address);
+            let message = format!("the server reads {text} as C does: 010 is octal, 8, and missing numbers are zero");
+            self.say(FindingKind::AddressForm, piece.line, message);
+        }
+    }
+}
+
+const BLANK_BEFORE_COMMA: &str = "a blank before the comma ends the list: what follows is the next field";
+const BLANK_AFTER_COMMA: &str = "a list goes on after a comma, also after a blank: what follows is part of it";
+
+/// What stands before a byte.
+#[derive(Clone, Copy, PartialEq)]
+enum Before {
+    Nothing,
+    Blank,
+    Comma,
+    Word,
+}
