@@ -342,3 +342,121 @@ fn is_anchored(expression: &[u8]) -> bool {
     }
     !escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::Connection;
+    use super::super::finding::Severity;
+    use super::super::roles::Attributes;
+    use super::super::sample::{entries, world};
+    use super::*;
+
+    fn kinds(text: &str, world: &World) -> Vec<FindingKind> {
+        let rules = entries(text);
+        Judge::new(&rules, world).lint().into_iter().map(|finding| finding.kind).collect()
+    }
+
+    fn known() -> World {
+        let mut world = world(18);
+        world.databases = Some(["db1", "replication"].map(HbaName::from).into());
+        let attributes = Attributes { login: false, replication: false };
+        let roles = world.roles.as_mut().unwrap();
+        roles.insert("devs".into(), Vec::new(), attributes);
+        roles.insert("standby".into(), Vec::new(), Attributes { login: true, replication: true });
+        world
+    }
+
+    #[test]
+    fn each_trap_is_found_and_what_is_well_is_not() {
+        use FindingKind::*;
+        for (text, expected) in [
+            ("hostssl db1 alice 10.0.0.0/8 scram-sha-256", vec![]),
+            ("local all all trust", vec![]),
+            ("host all all 127.0.0.1/32 trust\nhost all all ::1/128 trust", vec![]),
+            ("host all all samehost trust", vec![]),
+            ("host all all samenet trust", vec![TrustFromElsewhere]),
+            ("hostssl all all 10.0.0.0/8 trust", vec![TrustFromElsewhere]),
+            ("hostssl all all 10.0.0.0/8 trust clientcert=verify-full", vec![]),
+            ("host all all 126.0.0.0/7 trust", vec![TrustFromElsewhere]),
+            ("host all all 10.0.0.0/8 password", vec![ClearTextPassword]),
+            ("hostssl all all 10.0.0.0/8 password", vec![]),
+            ("hostnossl all all 10.0.0.0/8 ldap ldaptls=true", vec![ClearTextPassword, NotTrue]),
+            ("host all all 10.0.0.0/8 gss include_realm=0 krb_realm=true", vec![]),
+            ("host all all 10.0.0.0/8 md5", vec![Md5WithoutTls]),
+            ("hostssl all all 10.0.0.0/8 md5", vec![Md5]),
+            ("host all all 10.0.0.1/8 reject", vec![HostBits]),
+            ("host all all app1.example.com reject", vec![HostName]),
+            ("host all all \"samehost\" reject", vec![NotAKeyword]),
+            ("local db2 all peer", vec![UnknownDatabase]),
+            ("local \"all\",ALL,SameUser all peer", vec![NotAKeyword, NotAKeyword, NotAKeyword]),
+            ("local \"replication\" all peer", vec![]),
+            ("local all zoe peer", vec![UnknownRole]),
+            ("local all +zoe peer", vec![UnknownRole]),
+            ("local all \"+zoe\" peer", vec![NotAKeyword]),
+            ("local all \"+devs\",\"all\" peer", vec![]),
+            ("local all devs peer", vec![NoLogin]),
+            ("local all +devs peer", vec![]),
+            ("local \"\" all peer", vec![NeverMatches]),
+            ("local all standby peer", vec![AllIsNotReplication]),
+            ("local all standby peer\nlocal replication standby peer", vec![]),
+            ("local all /^a peer", vec![Unanchored]),
+            ("local / all peer", vec![Unanchored]),
+            ("local all /^a|b$ peer", vec![Unanchored]),
+            ("local all \"/^(a|b)$\",\"/(?i)^[a|b]$\" peer", vec![]),
+            ("local all /^a$,b$ peer", vec![CutExpression, UnknownRole]),
+            ("host all all all reject\nhost all all 10.0.0.0/8 reject", vec![Unreachable]),
+        ] {
+            let mut found = kinds(text, &known());
+            found.sort();
+            let mut expected = expected;
+            expected.sort();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_reported() {
+        let nothing = World::new(crate::version::ServerVersion::parse("15.1").unwrap());
+        assert_eq!(kinds("local db2 zoe,+zoe,devs peer\nhostssl all all all cert", &nothing), []);
+    }
+
+    #[test]
+    fn hostssl_matches_nothing_while_ssl_is_off() {
+        let mut off = known();
+        off.ssl = Some(false);
+        assert_eq!(kinds("hostssl all all all cert", &off), [FindingKind::NeverMatches]);
+    }
+
+    #[test]
+    fn masks_with_gaps_are_found() {
+        let mut rules = entries("host all all 10.0.7.0/24 reject");
+        let mask = "255.0.255.0".parse().unwrap();
+        rules[0].effective.address = Some(HbaAddress::Network { address: "10.0.7.0".parse().unwrap(), mask });
+        let world = known();
+        let findings = Judge::new(&rules, &world).lint();
+        assert_eq!(findings[0].to_string(), "warning: pg_hba.conf line 1: the mask 255.0.255.0 has gaps");
+    }
+
+    #[test]
+    fn sessions_that_could_not_connect_again_come_last_the_gravest_first() {
+        let mut world = known();
+        let peer = |pid, kind, user: &str| Peer::new(pid, kind, Connection::local("db1", user));
+        world.sessions = vec![
+            peer(1, PeerKind::Other, "bob"),
+            peer(2, PeerKind::Own, "bob"),
+            peer(3, PeerKind::Own, "alice"),
+            peer(4, PeerKind::Replica, "carol"),
+        ];
+        let rules = entries("local all bob reject\nlocal db1 alice peer\nlocal all \"/(?=c)\" peer\n");
+        let findings = Judge::new(&rules, &world).lint();
+        let told: Vec<_> = findings.iter().filter(|finding| finding.message.contains("connect again")).collect();
+        let kinds: Vec<_> = told.iter().map(|finding| finding.kind).collect();
+        assert_eq!(kinds, [FindingKind::LockOut, FindingKind::OtherLockOut, FindingKind::PerhapsLockOut]);
+        assert_eq!(told[0].severity(), Severity::Error);
+        assert_eq!(
+            told[0].to_string(),
+            "error: pg_hba.conf line 1: this program's own session of bob to database db1 over a Unix-domain socket \
+             (process 2) could not connect again: the rule in pg_hba.conf line 1 decides: reject"
+        );
+    }
+}

@@ -42,3 +42,29 @@ pub(super) fn lock_outs(old: Option<&Judge<'_>>, new: &Judge<'_>, sessions: &[Pe
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::{Connection, Replication};
+    use super::super::sample::{entries, world};
+    use super::*;
+
+    #[test]
+    fn who_was_refused_before_is_not_locked_out_now() {
+        let mut replica = Connection::tcp([10, 1, 2, 3], "", "bob");
+        replica.replication = Replication::Physical;
+        let sessions = [
+            Peer::new(1, PeerKind::Own, Connection::tcp([10, 1, 2, 3], "db1", "alice")),
+            Peer::new(2, PeerKind::Replica, replica),
+            Peer::new(3, PeerKind::Other, Connection::local("db1", "carol")),
+        ];
+        let old = entries("host all all all md5\nhost replication all all md5\n");
+        let new = entries("host all all all md5\n");
+        let world = world(18);
+        let (old, new) = (Judge::new(&old, &world), Judge::new(&new, &world));
+        let pids = |found: Vec<LockOut>| found.into_iter().map(|lock_out| lock_out.peer.pid).collect::<Vec<_>>();
+        assert_eq!(pids(lock_outs(Some(&old), &new, &sessions)), [2]);
+        assert_eq!(pids(lock_outs(None, &new, &sessions)), [2, 3]);
+        assert!(lock_outs(Some(&new), &old, &sessions).is_empty());
+    }
+}

@@ -172,3 +172,42 @@ fn quoted(text: &str) -> String {
     };
     format!("\"{}\"", text.chars().map(escaped).collect::<String>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{entries, world};
+    use super::*;
+
+    #[test]
+    fn a_table_and_json_say_what_everybody_meets() {
+        let rules = entries(
+            "local all all peer\nhostssl shop alice 10.0.0.0/8 scram-sha-256\nhost all \"/(?=b)\" 10.0.0.0/8 md5\n\
+             host all all 127.0.0.1/32 trust\nhost all bob all reject\n",
+        );
+        let world = world(18);
+        let judge = Judge::new(&rules, &world);
+        let addresses = ["127.0.0.1", "10.1.2.3"].map(|address| address.parse().unwrap());
+        let matrix = judge.access_matrix(["alice", "bob"], ["shop", "st\u{e9}\tck"], addresses);
+        assert_eq!(
+            matrix.to_string(),
+            "\
+user   database  socket  127.0.0.1  10.1.2.3
+alice  shop      peer    trust      unknown, with TLS scram-sha-256
+alice  st\u{e9}\\tck   peer    trust      unknown
+bob    shop      peer    trust      unknown
+bob    st\u{e9}\\tck   peer    trust      unknown
+"
+        );
+        let json = matrix.to_json();
+        assert!(json.starts_with(
+            r#"[{"user":"alice","database":"shop","address":null,"tls":false,"access":"peer","file":"pg_hba.conf","line":1},"#
+        ));
+        assert!(json.contains("\"st\u{e9}\\u0009ck\""), "{json}");
+        assert_eq!(json.matches("\"tls\":true").count(), 8);
+    }
+
+    #[test]
+    fn json_texts_are_quoted() {
+        assert_eq!(quoted("a\"b\\\n\u{1}\u{7f}"), "\"a\\\"b\\\\\\u000a\\u0001\u{7f}\"");
+    }
+}

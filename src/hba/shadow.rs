@@ -278,3 +278,126 @@ fn span(rule: &HbaRule) -> Span {
         Some(HbaAddress::Host(name) | HbaAddress::Domain(name)) => Span::Name(name.as_bytes().to_ascii_lowercase()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::Connection;
+    use super::super::sample::{entries, world};
+    use super::*;
+
+    fn found(text: &str) -> Vec<(usize, usize)> {
+        let (rules, world) = (entries(text), world(18));
+        let lines = |place: usize| rules[place].line();
+        let judge = Judge::new(&rules, &world);
+        shadowed(&judge).into_iter().map(|(place, by)| (lines(place), lines(by))).collect()
+    }
+
+    #[test]
+    fn a_rule_that_never_decides_is_found() {
+        for (earlier, later) in [
+            ("host all all all md5", "hostssl db1 alice 10.0.0.0/8 trust"),
+            ("host all all 10.0.0.0/8 md5", "host db1 all 10.1.0.0/16 md5"),
+            ("host db1,db2 bob,alice all md5", "host db2 alice all md5"),
+            ("host all +devs all md5", "host all alice,carol all md5"),
+            ("host all +staff all md5", "host all +ops all md5"),
+            ("host all /^al all md5", "host /^d alice all md5"),
+            ("host /^db[0-9]$ all all md5", "host db1 all all md5"),
+            ("host all all .example.com md5", "host all all app1.EXAMPLE.com md5"),
+            ("host all all .com md5", "host all all .example.com md5"),
+            ("host all all samenet md5", "host all all samehost md5"),
+            ("hostnossl all all all md5", "hostgssenc all all all md5"),
+            ("hostnogssenc all all all md5", "hostssl all all all md5"),
+            ("local all all peer", "local sameuser alice peer"),
+            ("local replication,all all peer", "local replication all peer"),
+            ("host all all ::/0 md5", "host all all 2001:db8::/32 md5"),
+        ] {
+            assert_eq!(found(&format!("{earlier}\n{later}\n")), [(2, 1)], "{earlier} / {later}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_may_decide_is_not_reported() {
+        for (earlier, later) in [
+            ("local all all peer", "host all all all md5"),
+            ("hostssl all all all md5", "host all all all md5"),
+            ("host all all 10.1.0.0/16 md5", "host all all 10.0.0.0/8 md5"),
+            ("host all all 0.0.0.0/0 md5", "host all all ::1/128 md5"),
+            ("host all all all md5", "host replication all all md5"),
+            ("host all bob,alice all md5", "host all bob,carol all md5"),
+            ("host all devs all md5", "host all alice all md5"),
+            ("host all +ops all md5", "host all +staff all md5"),
+            ("host all all example.com md5", "host all all .example.com md5"),
+            ("host all /^al$ all md5", "host all /^a all md5"),
+            ("host samerole all all md5", "host sameuser all all md5"),
+            ("hostnogssenc all all all md5", "hostnossl all all all md5"),
+        ] {
+            assert_eq!(found(&format!("{earlier}\n{later}\n")), [], "{earlier} / {later}");
+        }
+    }
+
+    /// Random rules over few words: what is reported never decides, and nothing that one earlier rule covers is missed.
+    #[test]
+    fn what_is_found_is_what_comparing_all_with_all_finds() {
+        let mut seed = 7_u64;
+        let mut pick = |from: &[&str]| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            from[usize::try_from(seed >> 33).unwrap() % from.len()].to_owned()
+        };
+        let types = ["host", "host", "hostssl", "hostnossl", "local"];
+        let databases = ["all", "db1", "db2,db1", "sameuser", "replication", "/^db", "samerole"];
+        let users = ["all", "alice", "bob,alice", "+devs", "+ops,+staff", "/^al"];
+        let addresses = ["all", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "samenet", "samehost", "0.0.0.0/0", ".com"];
+        let world = world(18);
+        for _ in 0..60 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                let (kind, database, user) = (pick(&types), pick(&databases), pick(&users));
+                let address = if kind == "local" { String::new() } else { pick(&addresses) };
+                text.push_str(&format!("{kind} {database} {user} {address} md5\n"));
+            }
+            let rules = entries(&text);
+            let judge = Judge::new(&rules, &world);
+            let reported: Vec<usize> = shadowed(&judge).into_iter().map(|(place, _)| place).collect();
+            let mut all = Earlier::new(&judge);
+            let mut expected = Vec::new();
+            for (place, entry) in rules.iter().enumerate() {
+                all.add(place, entry.effective());
+                let spans = all.spans_over(entry.effective());
+                let covered = |by: &usize| {
+                    let span = all.spans.find(&span(rules[*by].effective()));
+                    span.is_some_and(|span| spans.contains(&span)) && all.covers(*by, entry.effective())
+                };
+                expected.extend((0..place).any(|by| covered(&by)).then_some(place));
+            }
+            assert_eq!(reported, expected, "{text}");
+            for user in ["alice", "bob", "carol"] {
+                for database in ["db1", "db3", "alice", "ops"] {
+                    for address in ["10.1.2.3", "10.20.30.1", "127.0.0.1", "172.16.5.4"] {
+                        let mut connection = Connection::tcp(address.parse::<IpAddr>().unwrap(), database, user);
+                        connection.ssl = pick(&["yes", "no"]) == "yes";
+                        let decided = judge.decide(&connection).rule().map(|rule| rule.index);
+                        assert!(decided.is_none_or(|rule| !reported.contains(&rule)), "{text}{connection}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_rules_take_little_longer_than_few() {
+        let mut text = String::new();
+        for number in 0..30_000 {
+            let (a, b) = (number / 250 % 250, number % 250);
+            text.push_str(&format!(
+                "host db{} u{number},v{number} 10.{a}.{b}.0/{} md5\n",
+                number % 100,
+                16 + number % 17
+            ));
+        }
+        text.push_str("host db7 u7 10.0.7.0/32 md5\n");
+        let (rules, world) = (entries(&text), world(18));
+        let started = std::time::Instant::now();
+        assert_eq!(shadowed(&Judge::new(&rules, &world)), [(30_000, 7)]);
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+}

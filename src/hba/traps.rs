@@ -141,3 +141,46 @@ enum Before {
     Comma,
     Word,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::pieces;
+    use super::*;
+
+    fn found(bytes: &[u8], continuation: Continuation) -> Vec<(FindingKind, usize)> {
+        let pieces = pieces(bytes, continuation);
+        let findings = traps(&"f".into(), bytes, &pieces, continuation);
+        findings.into_iter().map(|finding| (finding.kind, finding.place.unwrap().line)).collect()
+    }
+
+    #[test]
+    fn each_trap_is_found_where_it_is() {
+        use FindingKind::*;
+        for (text, expected) in [
+            ("local all all trust # fine\r\n\"a b\",\"c , d\" \"#\"\n", vec![]),
+            ("# keep \\\nhost all alice all reject\nhost all all all md5\n", vec![(ContinuedComment, 1)]),
+            ("local all \\\n  all # x \\\nlocal all all reject\n", vec![(ContinuedComment, 2)]),
+            ("local \"#\\\n\" all trust\n", vec![]),
+            ("\nlocal db1 ,db2 u1 trust\n", vec![(BlankBeforeComma, 2)]),
+            ("local db1, db2 u1 trust\n", vec![(BlankAfterComma, 1)]),
+            ("local db1,\n", vec![(BlankAfterComma, 1)]),
+            ("local \"db all trust # x\n", vec![(OpenQuote, 1)]),
+            ("local \"a\\\nb all trust", vec![(OpenQuote, 2)]),
+            ("\u{feff}local all all trust\n", vec![(ByteOrderMark, 1)]),
+            ("local all all trust\0 x\n", vec![(NulByte, 1)]),
+            ("# a\rlocal all all trust\r", vec![(CarriageReturn, 1)]),
+            ("host all all 010.0.0.1/32 trust\n", vec![(AddressForm, 1)]),
+            ("host all all 127.1/8 trust\nhost all all 0x7f.0.0.1/8 trust", vec![(AddressForm, 1), (AddressForm, 2)]),
+            ("host all all 10.0.0.1/32 trust\nhost all all 0.0.0.0/0 trust\nhost all all fe.ed md5", vec![]),
+            ("local /^a#b$ all trust\n", vec![(CutExpression, 1)]),
+        ] {
+            assert_eq!(found(text.as_bytes(), Continuation::Backslash), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_that_a_newer_server_reads_otherwise_is_found() {
+        let text = b"# keep \\\nhost all alice all reject\n";
+        assert_eq!(found(text, Continuation::None), [(FindingKind::OtherVersion, 1)]);
+    }
+}
