@@ -103,15 +103,19 @@ fn fresh_statistics() -> Sql {
     sql!("SELECT pg_catalog.pg_stat_clear_snapshot()")
 }
 
-/// Clients' sessions. What the current role may not see of them is NULL, the type of their process first of all.
+/// Clients' sessions. What the current role may not see of them is NULL, the type of their process first of all. That may
+/// be so for this very session too, after SET ROLE; functions tell the rest about it.
 fn sessions() -> Sql {
     sql!(
         "SELECT a.pid::text AS pid, {} AS database, {} AS role, a.backend_type, \
-         pg_catalog.host(a.client_addr) AS address, a.client_port::text AS port, \
+         pg_catalog.host(CASE WHEN own THEN pg_catalog.inet_client_addr() ELSE a.client_addr END) AS address, \
+         CASE WHEN own THEN COALESCE(pg_catalog.inet_client_port(), -1) ELSE a.client_port END::text AS port, \
          COALESCE(s.ssl, false)::text AS ssl, COALESCE(g.encrypted, false)::text AS gss \
          FROM pg_catalog.pg_stat_activity a \
+         CROSS JOIN LATERAL (SELECT a.pid = pg_catalog.pg_backend_pid() AS own) AS which \
          LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = a.pid LEFT JOIN pg_catalog.pg_stat_gssapi g ON g.pid = a.pid \
-         WHERE a.backend_type IN ('client backend', 'walsender') AND a.usename IS NOT NULL AND a.client_port IS NOT NULL",
+         WHERE a.usename IS NOT NULL AND \
+         (own OR a.backend_type IN ('client backend', 'walsender') AND a.client_port IS NOT NULL)",
         name_bytes!("a.datname"),
         name_bytes!("a.usename")
     )

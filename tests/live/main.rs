@@ -3,6 +3,7 @@ mod conflicts;
 mod conformance;
 mod databases;
 mod definitions;
+mod hba_judge;
 mod large_objects;
 mod objects;
 mod ownership;
