@@ -11,12 +11,20 @@ use regex::bytes::{Regex, RegexBuilder};
 pub(super) enum Expression {
     /// It means the same here as on the server.
     Same(Regex),
+    /// It is nothing but a text, which may have to be at the beginning or the end of a name.
+    Text { text: Vec<u8>, start: bool, end: bool },
     /// Only a server knows what it matches.
     Foreign,
 }
 
 impl Expression {
     pub(super) fn new(expression: &[u8]) -> Self {
+        // Such are most, and a rule set may have thousands: they are spared the memory of a compiled expression.
+        let (start, inner) = expression.strip_prefix(b"^").map_or((false, expression), |rest| (true, rest));
+        let (end, inner) = inner.strip_suffix(b"$").map_or((false, inner), |rest| (true, rest));
+        if !inner.iter().any(|byte| br"$^\[](){}|*+?.".contains(byte)) {
+            return Self::Text { text: inner.to_vec(), start, end };
+        }
         let Some(text) = translate(expression) else { return Self::Foreign };
         let regex = RegexBuilder::new(&text).unicode(false).dot_matches_new_line(true).build();
         regex.map_or(Self::Foreign, Self::Same)
@@ -26,6 +34,12 @@ impl Expression {
     pub(super) fn matches(&self, name: &[u8]) -> Option<bool> {
         match self {
             Self::Same(regex) => Some(regex.is_match(name)),
+            Self::Text { text, start: true, end: true } => Some(name == text),
+            Self::Text { text, start: true, end: false } => Some(name.starts_with(text)),
+            Self::Text { text, start: false, end: true } => Some(name.ends_with(text)),
+            Self::Text { text, start: false, end: false } => {
+                Some(text.is_empty() || name.windows(text.len()).any(|window| window == text))
+            }
             Self::Foreign => None,
         }
     }
