@@ -65,6 +65,18 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A rule of pg_hba.conf is wrong. Nothing was sent.
+    #[error("cannot read {file}, line {line}, column {column}: {problem}")]
+    Hba {
+        /// The file, as the server names it, or `the rule` for one that was given as text.
+        file: String,
+        /// The line in it, from 1.
+        line: usize,
+        /// Where in the line, in characters from 1.
+        column: usize,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
     /// The server refused.
     #[error("cannot {action}: {cause}")]
     Server {
@@ -309,6 +321,13 @@ impl fmt::Debug for Error {
                 .field("remedy", remedy)
                 .finish(),
             Self::Invalid { what, why } => f.debug_struct("Invalid").field("what", what).field("why", why).finish(),
+            Self::Hba { file, line, column, problem } => f
+                .debug_struct("Hba")
+                .field("file", file)
+                .field("line", line)
+                .field("column", column)
+                .field("problem", problem)
+                .finish(),
             Self::Server { action, cause } => {
                 f.debug_struct("Server").field("action", action).field("cause", cause).finish()
             }

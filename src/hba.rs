@@ -1,36 +1,57 @@
 //! pg_hba.conf: who may connect, read and changed as a list of rules
 //! ([documentation](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)).
-
+mod address;
+mod assemble;
+#[cfg(test)]
+mod cases;
 mod connection;
 mod decide;
 mod decision;
 mod dialect;
+mod diff;
+mod disk;
+mod document;
 mod entry;
 mod expression;
+mod fault;
+mod files;
 mod finding;
+mod given;
+mod judged;
+mod layout;
+mod ldap_url;
 mod lint;
+mod list;
 mod lockout;
 mod matrix;
 mod method;
 mod name;
 mod network;
-
+mod options;
+mod parse;
+mod pattern;
 mod resolver;
 mod roles;
 mod rule;
 #[cfg(test)]
 mod sample;
+mod secret;
 mod shadow;
 mod survey;
 mod token;
 mod traps;
 mod world;
+mod write;
 
 pub use self::connection::{Connection, ConnectionKind, Replication};
 pub use self::decide::Judge;
 pub use self::decision::{Access, Decision, Doubt, Mismatch, Outcome, RulePlace, Unknown};
+pub use self::dialect::Dialect;
 pub use self::entry::HbaEntry;
+pub use self::fault::HbaFault;
 pub use self::finding::{Finding, FindingKind, Place, Severity};
+pub use self::given::ToHbaRule;
+pub use self::list::{HbaFile, HbaIter, HbaRules};
 pub use self::lockout::LockOut;
 pub use self::matrix::{AccessCell, AccessMatrix};
 pub use self::method::HbaMethod;

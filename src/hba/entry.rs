@@ -7,8 +7,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 pub struct HbaEntry {
     pub(super) rule: HbaRule,
-    /// The rule with the words of `@file`s in their place: what the server goes by.
-    pub(super) effective: HbaRule,
+    /// The rule with the words of `@file`s in their place, where it has any.
+    pub(super) expanded: Option<Box<HbaRule>>,
     pub(super) file: Arc<str>,
     pub(super) line: usize,
 }
@@ -26,7 +26,7 @@ impl HbaEntry {
 
     /// The rule as the server goes by it: with the words of `@file`s in their place.
     pub fn effective(&self) -> &HbaRule {
-        &self.effective
+        self.expanded.as_deref().unwrap_or(&self.rule)
     }
 }
 

@@ -114,6 +114,13 @@ kinds! {
     CarriageReturn Warning,
 }
 
+impl FindingKind {
+    /// Whether it is about who is connected now, and not about a line.
+    pub(super) fn is_about_sessions(self) -> bool {
+        matches!(self, Self::LockOut | Self::OtherLockOut | Self::PerhapsLockOut)
+    }
+}
+
 impl Finding {
     pub(super) fn at(kind: FindingKind, entry: &HbaEntry, message: impl Into<String>) -> Self {
         let place = Place { file: entry.file.clone(), line: entry.line() };

@@ -380,7 +380,10 @@ mod tests {
             ("host all all 126.0.0.0/7 trust", vec![TrustFromElsewhere]),
             ("host all all 10.0.0.0/8 password", vec![ClearTextPassword]),
             ("hostssl all all 10.0.0.0/8 password", vec![]),
-            ("hostnossl all all 10.0.0.0/8 ldap ldaptls=true", vec![ClearTextPassword, NotTrue]),
+            (
+                "hostnossl all all 10.0.0.0/8 ldap ldapserver=l ldapprefix=cn ldaptls=true",
+                vec![ClearTextPassword, NotTrue],
+            ),
             ("host all all 10.0.0.0/8 gss include_realm=0 krb_realm=true", vec![]),
             ("host all all 10.0.0.0/8 md5", vec![Md5WithoutTls]),
             ("hostssl all all 10.0.0.0/8 md5", vec![Md5]),
@@ -429,9 +432,7 @@ mod tests {
 
     #[test]
     fn masks_with_gaps_are_found() {
-        let mut rules = entries("host all all 10.0.7.0/24 reject");
-        let mask = "255.0.255.0".parse().unwrap();
-        rules[0].effective.address = Some(HbaAddress::Network { address: "10.0.7.0".parse().unwrap(), mask });
+        let rules = entries("host all all 10.0.7.0 255.0.255.0 reject");
         let world = known();
         let findings = Judge::new(&rules, &world).lint();
         assert_eq!(findings[0].to_string(), "warning: pg_hba.conf line 1: the mask 255.0.255.0 has gaps");

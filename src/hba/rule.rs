@@ -1,6 +1,11 @@
 //! One rule, typed, and how it is written.
+use super::dialect::Dialect;
+use super::given;
 use super::method::HbaMethod;
 use super::name::HbaName;
+use super::{secret, write};
+use crate::error::Result;
+use crate::version::ServerVersion;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -32,6 +37,35 @@ pub struct HbaRule {
     pub method: HbaMethod,
     /// The method's options, in order; the last of a name counts.
     pub options: Vec<HbaOption>,
+}
+
+impl HbaRule {
+    /// A rule without options. For [`ConnectionType::Local`] the address is none.
+    pub fn new(
+        connection: ConnectionType,
+        databases: Vec<HbaDatabase>,
+        users: Vec<HbaUser>,
+        address: Option<HbaAddress>,
+        method: HbaMethod,
+    ) -> Self {
+        Self { connection, databases, users, address, method, options: Vec::new() }
+    }
+
+    /// Reads one rule as the newest version of PostgreSQL does, of a server with everything built in.
+    ///
+    /// # Errors
+    /// [`Error::Hba`](crate::Error::Hba) for what is no rule, or not just one.
+    pub fn parse(text: &str) -> Result<Self> {
+        given::parse(text.as_bytes(), &Dialect::new(ServerVersion::newest())).map(|given| given.rule)
+    }
+}
+
+/// As the newest version of PostgreSQL reads it, with one blank between words; secrets show as `********`, and what is
+/// no UTF-8 as U+FFFD.
+impl fmt::Display for HbaRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&write::text(self))
+    }
 }
 
 /// What sort of connection a rule is for.
@@ -131,7 +165,7 @@ pub enum HbaAddress {
 }
 
 /// An option of a method: `map=staff`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HbaOption {
     /// The name.
@@ -144,5 +178,14 @@ impl HbaOption {
     /// An option.
     pub fn new(name: impl Into<String>, value: impl Into<HbaName>) -> Self {
         Self { name: name.into(), value: value.into() }
+    }
+}
+
+/// Secrets do not show.
+impl fmt::Debug for HbaOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let masked = secret::MASK.into();
+        let value = if secret::is_name(self.name.as_bytes()) { &masked } else { &self.value };
+        f.debug_struct("HbaOption").field("name", &self.name).field("value", value).finish()
     }
 }

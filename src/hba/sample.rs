@@ -1,12 +1,10 @@
 //! Rules from text, and the world that the cases were tried in, for tests.
+use super::dialect::Dialect;
 use super::entry::HbaEntry;
-use super::method::HbaMethod;
+use super::list::HbaFile;
 use super::name::HbaName;
-use super::network::mask;
 use super::resolver::{Lookup, Resolver};
 use super::roles::Roles;
-use super::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaOption, HbaRule, HbaUser};
-use super::token::{Continuation, Token, pieces};
 use super::world::{Interfaces, World};
 use crate::version::ServerVersion;
 use std::net::IpAddr;
@@ -14,80 +12,18 @@ use std::sync::Arc;
 
 /// The rules in a text, as the newest server reads them.
 pub(super) fn entries(text: &str) -> Vec<HbaEntry> {
-    let mut entries = Vec::new();
-    for piece in pieces(text.as_bytes(), Continuation::Backslash) {
-        let Some(record) = piece.record else { continue };
-        let rule = rule(&record.fields);
-        entries.push(HbaEntry { effective: rule.clone(), rule, file: "pg_hba.conf".into(), line: piece.line });
-    }
-    entries
+    let file = HbaFile::from_bytes("pg_hba.conf", text, Dialect::new(version(18)));
+    assert!(file.faults().is_empty() || text.is_empty(), "{:?}", file.faults());
+    file.iter().cloned().collect()
 }
 
-fn rule(fields: &[Vec<Token>]) -> HbaRule {
-    let word = |field: usize| String::from_utf8(fields[field][0].bytes.clone()).unwrap();
-    let connection = ConnectionType::ALL.into_iter().find(|kind| kind.as_str() == word(0)).unwrap();
-    let local = connection == ConnectionType::Local;
-    let address = (!local).then(|| address(&fields[3][0]));
-    let rest = if local { 3 } else { 4 };
-    let option = |field: &Vec<Token>| {
-        let text = String::from_utf8(field[0].bytes.clone()).unwrap();
-        let (name, value) = text.split_once('=').unwrap();
-        HbaOption::new(name, value)
-    };
-    HbaRule {
-        connection,
-        databases: fields[1].iter().map(database).collect(),
-        users: fields[2].iter().map(user).collect(),
-        address,
-        method: HbaMethod::ALL.into_iter().find(|method| method.as_str() == word(rest)).unwrap(),
-        options: fields.iter().skip(rest + 1).map(option).collect(),
-    }
-}
-
-fn database(token: &Token) -> HbaDatabase {
-    let name = HbaName::from(token.bytes.clone());
-    match (token.quoted, token.bytes.as_slice()) {
-        (_, [b'/', expression @ ..]) => HbaDatabase::Regex(expression.into()),
-        (true, _) => HbaDatabase::Name(name),
-        (_, b"all") => HbaDatabase::All,
-        (_, b"sameuser") => HbaDatabase::SameUser,
-        (_, b"samerole" | b"samegroup") => HbaDatabase::SameRole,
-        (_, b"replication") => HbaDatabase::Replication,
-        _ => HbaDatabase::Name(name),
-    }
-}
-
-fn user(token: &Token) -> HbaUser {
-    let name = HbaName::from(token.bytes.clone());
-    match (token.quoted, token.bytes.as_slice()) {
-        (_, [b'/', expression @ ..]) => HbaUser::Regex(expression.into()),
-        (true, _) => HbaUser::Name(name),
-        (_, b"all") => HbaUser::All,
-        (_, [b'+', group @ ..]) => HbaUser::Member(group.into()),
-        _ => HbaUser::Name(name),
-    }
-}
-
-fn address(token: &Token) -> HbaAddress {
-    let text = String::from_utf8(token.bytes.clone()).unwrap();
-    match (token.quoted, text.as_str()) {
-        (false, "all") => HbaAddress::All,
-        (false, "samehost") => HbaAddress::SameHost,
-        (false, "samenet") => HbaAddress::SameNet,
-        (_, name) => match name.split_once('/') {
-            Some((address, length)) => {
-                let address: IpAddr = address.parse().unwrap();
-                HbaAddress::Network { address, mask: mask(address, length.parse().unwrap()) }
-            }
-            None if name.starts_with('.') => HbaAddress::Domain(name.into()),
-            None => HbaAddress::Host(name.into()),
-        },
-    }
+fn version(major: u32) -> ServerVersion {
+    ServerVersion::parse(&format!("{major}.1")).unwrap()
 }
 
 /// The world of the cases: who is a member of what, which addresses have which names.
 pub(super) fn world(major: u32) -> World {
-    let mut world = World::new(ServerVersion::parse(&format!("{major}.1")).unwrap());
+    let mut world = World::new(version(major));
     let mut roles = Roles::new();
     for role in ["dave", "devs", "staff", "my group", "+devs", "all"] {
         roles.add(role, &[] as &[&str]);

@@ -1,21 +1,21 @@
 //! What is written in a file and means something else than it looks like: comments, commas, quotes, odd bytes.
 use super::finding::{Finding, FindingKind, Place};
-use super::token::{Continuation, Piece};
+use super::token::{Piece, Reading, pieces};
 use std::sync::Arc;
 
 /// The mark that some editors put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Looks through the text of a file, which was taken to pieces with the rules of that server.
-pub(super) fn traps(file: &Arc<str>, bytes: &[u8], pieces: &[Piece], continuation: Continuation) -> Vec<Finding> {
+/// Looks through the text of a file, as a server with these rules reads it.
+pub(super) fn traps(file: &Arc<str>, bytes: &[u8], reading: Reading) -> Vec<Finding> {
     let mut traps = Traps { file, findings: Vec::new() };
     if bytes.starts_with(BYTE_ORDER_MARK) {
         traps.say(FindingKind::ByteOrderMark, 1, "the file begins with a byte order mark, which spoils its first line");
     }
-    for piece in pieces {
+    for piece in &pieces(bytes, reading) {
         let text = bytes.get(piece.range.clone()).unwrap_or_default();
         traps.odd_bytes(piece.line, text);
-        traps.written(piece.line, text, continuation);
+        traps.written(piece.line, text, reading);
         traps.addresses(piece);
     }
     traps.findings
@@ -50,7 +50,7 @@ impl Traps<'_> {
     }
 
     /// Goes through a line and those that continue it, with the server's rules for quotes.
-    fn written(&mut self, first: usize, text: &[u8], continuation: Continuation) {
+    fn written(&mut self, first: usize, text: &[u8], reading: Reading) {
         let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
         let (mut inside, mut before) = (false, Before::Nothing);
         for (place, line) in lines.iter().enumerate() {
@@ -61,7 +61,7 @@ impl Traps<'_> {
             if !is_last {
                 line = line.strip_suffix(b"\\").unwrap_or(line);
             }
-            if continuation == Continuation::None && line.ends_with(b"\\") {
+            if !reading.continues && line.ends_with(b"\\") {
                 let message = "from PostgreSQL 14 on, the backslash at the end takes the next line along with this one";
                 self.say(FindingKind::OtherVersion, line_number, message);
             }
@@ -144,12 +144,13 @@ enum Before {
 
 #[cfg(test)]
 mod tests {
-    use super::super::token::pieces;
+    use super::super::dialect::Dialect;
     use super::*;
+    use crate::version::ServerVersion;
 
-    fn found(bytes: &[u8], continuation: Continuation) -> Vec<(FindingKind, usize)> {
-        let pieces = pieces(bytes, continuation);
-        let findings = traps(&"f".into(), bytes, &pieces, continuation);
+    fn found(bytes: &[u8], version: &str) -> Vec<(FindingKind, usize)> {
+        let reading = Dialect::new(ServerVersion::parse(version).unwrap()).reading();
+        let findings = traps(&"f".into(), bytes, reading);
         findings.into_iter().map(|finding| (finding.kind, finding.place.unwrap().line)).collect()
     }
 
@@ -174,13 +175,13 @@ mod tests {
             ("host all all 10.0.0.1/32 trust\nhost all all 0.0.0.0/0 trust\nhost all all fe.ed md5", vec![]),
             ("local /^a#b$ all trust\n", vec![(CutExpression, 1)]),
         ] {
-            assert_eq!(found(text.as_bytes(), Continuation::Backslash), expected, "{text:?}");
+            assert_eq!(found(text.as_bytes(), "18.1"), expected, "{text:?}");
         }
     }
 
     #[test]
     fn a_backslash_that_a_newer_server_reads_otherwise_is_found() {
         let text = b"# keep \\\nhost all alice all reject\n";
-        assert_eq!(found(text, Continuation::None), [(FindingKind::OtherVersion, 1)]);
+        assert_eq!(found(text, "13.1"), [(FindingKind::OtherVersion, 1)]);
     }
 }

@@ -1,0 +1,149 @@
+//! What a list of rules can be asked about: who may connect, what is wrong with it.
+use super::connection::Connection;
+use super::decide::Judge;
+use super::decision::Decision;
+use super::finding::Finding;
+use super::list::{HbaFile, HbaRules};
+use super::lockout::{LockOut, lock_outs};
+use super::matrix::AccessMatrix;
+use super::name::HbaName;
+use super::traps::traps;
+use super::world::{PeerKind, World};
+use crate::error::Result;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+impl HbaFile {
+    /// The rules, with all changes, ready to be asked about connections to a server like this one. Sends nothing.
+    ///
+    /// ```
+    /// # fn main() -> pgsteward::Result<()> {
+    /// use pgsteward::ServerVersion;
+    /// use pgsteward::hba::{Connection, Dialect, HbaFile, World};
+    ///
+    /// let version = ServerVersion::parse("16.4")?;
+    /// let text = "local all all peer\nhost shop /^app_ 10.0.0.0/8 scram-sha-256\n";
+    /// let hba = HbaFile::from_bytes("pg_hba.conf", text, Dialect::new(version.clone()));
+    /// let world = World::new(version);
+    /// let decision = hba.judge(&world).decide(&Connection::tcp([10, 0, 0, 7], "shop", "app_rw"));
+    /// assert_eq!(decision.to_string(), "the rule in pg_hba.conf line 2 decides: scram-sha-256");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn judge<'a>(&'a self, world: &'a World) -> Judge<'a> {
+        Judge::new(self, world)
+    }
+
+    /// Says what is wrong with the rules and the files, with all changes, or may be; for a server like this one. What is
+    /// about a line of a file comes in the order of the lines, what is about sessions last. Sends nothing.
+    pub fn lint_in(&self, world: &World) -> Vec<Finding> {
+        let path: Arc<str> = self.path().into();
+        let reading = self.dialect().reading();
+        let mut findings = traps(&path, &self.new_bytes(), reading);
+        let files = self.files();
+        for included in files.paths().filter(|included| *included != self.path()) {
+            if let Some(bytes) = files.get(included).flatten() {
+                findings.extend(traps(&included.into(), &bytes, reading));
+            }
+        }
+        findings.extend(self.judge(world).lint());
+        findings.sort_by_key(|finding| match &finding.place {
+            Some(place) if !finding.kind.is_about_sessions() => (0, *place.file != *path, Some(place.clone())),
+            _ => (1, true, None),
+        });
+        findings
+    }
+}
+
+impl HbaRules {
+    /// Says which rule would decide about a connection, if the rules were as they are in the list now
+    /// ([documentation](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)), and why those before it would not.
+    ///
+    /// What it depends on besides is asked of the server: one round trip, and one more where a regular expression is one
+    /// that only the server understands. Names of hosts are looked up by this machine's resolver; for another, and to say
+    /// which addresses the server has, see [`World`].
+    ///
+    /// # Errors
+    /// [`Error::Connection`](crate::Error::Connection), [`Error::Server`](crate::Error::Server).
+    pub fn decide(&self, connection: &Connection) -> Result<Decision> {
+        let world = self.world_for(std::slice::from_ref(connection))?;
+        Ok(self.judge(&world).decide(connection))
+    }
+
+    /// Decides about many connections, with no more round trips than about one.
+    ///
+    /// # Errors
+    /// As for [`decide`](HbaRules::decide).
+    pub fn decide_all(&self, connections: &[Connection]) -> Result<Vec<Decision>> {
+        let world = self.world_for(connections)?;
+        let judge = self.judge(&world);
+        Ok(connections.iter().map(|connection| judge.decide(connection)).collect())
+    }
+
+    /// Says what is wrong with the rules as they are in the list now, or may be: rules that never decide, open doors,
+    /// databases and roles that do not exist, traps of the format, and sessions that could not connect again. Asks the
+    /// server as [`decide`](HbaRules::decide) does.
+    ///
+    /// # Errors
+    /// As for [`decide`](HbaRules::decide).
+    pub fn lint(&self) -> Result<Vec<Finding>> {
+        Ok(self.lint_in(&self.world_of_sessions()?))
+    }
+
+    /// Says what each of these users would meet who connects to each of these databases: over a Unix-domain socket, and
+    /// from each of these addresses, with and without TLS. Asks the server as [`decide`](HbaRules::decide) does.
+    ///
+    /// # Errors
+    /// As for [`decide`](HbaRules::decide).
+    pub fn access_matrix<U, D>(
+        &self,
+        users: impl IntoIterator<Item = U>,
+        databases: impl IntoIterator<Item = D>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<AccessMatrix>
+    where
+        U: Into<HbaName>,
+        D: Into<HbaName>,
+    {
+        let users: Vec<HbaName> = users.into_iter().map(Into::into).collect();
+        let databases: Vec<HbaName> = databases.into_iter().map(Into::into).collect();
+        // Where only the server understands an expression, it is asked about each name.
+        let pairs = users.iter().flat_map(|user| databases.iter().map(move |database| (user, database)));
+        let connections: Vec<_> =
+            pairs.map(|(user, database)| Connection::local(database.clone(), user.clone())).collect();
+        let world = self.world_for(&connections)?;
+        Ok(self.judge(&world).access_matrix(users, databases, addresses))
+    }
+
+    /// The sessions that the rules in the list would keep from connecting again, and that the rules as they were read
+    /// would not: this program's own, and those of replicas.
+    ///
+    /// # Errors
+    /// As for [`decide`](HbaRules::decide).
+    pub fn lock_outs(&self) -> Result<Vec<LockOut>> {
+        let mut before = HbaFile::clone(self);
+        before.revert();
+        let mut world = self.world_of_sessions()?;
+        world.sessions.retain(|peer| peer.kind != PeerKind::Other);
+        let connections: Vec<_> = world.sessions.iter().map(|peer| peer.connection.clone()).collect();
+        let questions = before.judge(&world).questions(&connections);
+        world.ask(self.cluster(), questions)?;
+        Ok(lock_outs(Some(&before.judge(&world)), &self.judge(&world), &world.sessions))
+    }
+
+    fn world_for(&self, connections: &[Connection]) -> Result<World> {
+        let mut world = World::load(self.cluster())?;
+        let questions = self.judge(&world).questions(connections);
+        world.ask(self.cluster(), questions)?;
+        Ok(world)
+    }
+
+    /// The world, with answers for all sessions in it.
+    fn world_of_sessions(&self) -> Result<World> {
+        let mut world = World::load(self.cluster())?;
+        let connections: Vec<_> = world.sessions.iter().map(|peer| peer.connection.clone()).collect();
+        let questions = self.judge(&world).questions(&connections);
+        world.ask(self.cluster(), questions)?;
+        Ok(world)
+    }
+}
