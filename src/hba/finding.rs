@@ -119,6 +119,11 @@ impl FindingKind {
     pub(super) fn is_about_sessions(self) -> bool {
         matches!(self, Self::LockOut | Self::OtherLockOut | Self::PerhapsLockOut)
     }
+
+    /// Whether it is about how a line is taken for lists.
+    pub(super) fn is_about_lists(self) -> bool {
+        matches!(self, Self::BlankBeforeComma | Self::BlankAfterComma | Self::AddressForm)
+    }
 }
 
 impl Finding {

@@ -2,6 +2,7 @@
 use super::connection::Connection;
 use super::decide::Judge;
 use super::decision::Decision;
+use super::entry::HbaEntry;
 use super::finding::Finding;
 use super::list::{HbaFile, HbaRules};
 use super::lockout::{LockOut, lock_outs};
@@ -10,6 +11,7 @@ use super::name::HbaName;
 use super::traps::traps;
 use super::world::{PeerKind, World};
 use crate::error::Result;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,14 +39,16 @@ impl HbaFile {
     /// Says what is wrong with the rules and the files, with all changes, or may be; for a server like this one. What is
     /// about a line of a file comes in the order of the lines, what is about sessions last. Sends nothing.
     pub fn lint_in(&self, world: &World) -> Vec<Finding> {
-        let path: Arc<str> = self.path().into();
-        let reading = self.dialect().reading();
-        let mut findings = traps(&path, &self.new_bytes(), reading);
-        let files = self.files();
+        let (path, files) = (Arc::<str>::from(self.path()), self.files());
+        let mut findings = traps(&path, &self.new_bytes(), files, self.dialect());
+        let with_rules: HashSet<&str> = self.iter().map(HbaEntry::file).collect();
         for included in files.paths().filter(|included| *included != self.path()) {
-            if let Some(bytes) = files.get(included).flatten() {
-                findings.extend(traps(&included.into(), &bytes, reading));
-            }
+            let Some(bytes) = files.get(included).flatten() else { continue };
+            let found = traps(&included.into(), &bytes, files, self.dialect());
+            // Commas make no lists in files of words.
+            findings.extend(
+                found.into_iter().filter(|found| with_rules.contains(included) || !found.kind.is_about_lists()),
+            );
         }
         findings.extend(self.judge(world).lint());
         findings.sort_by_key(|finding| match &finding.place {

@@ -1,14 +1,18 @@
 //! What is written in a file and means something else than it looks like: comments, commas, quotes, odd bytes.
+use super::dialect::Dialect;
+use super::files::{Files, resolve};
 use super::finding::{Finding, FindingKind, Place};
-use super::token::{Piece, Reading, pieces};
+use super::token::{Reading, Record, Token, pieces};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The mark that some editors put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Looks through the text of a file, as a server with these rules reads it.
-pub(super) fn traps(file: &Arc<str>, bytes: &[u8], reading: Reading) -> Vec<Finding> {
-    let mut traps = Traps { file, findings: Vec::new() };
+/// Looks through the text of a file, as that server reads it. `@file`s are looked up in `files`.
+pub(super) fn traps(file: &Arc<str>, bytes: &[u8], files: &Files, dialect: &Dialect) -> Vec<Finding> {
+    let reading = dialect.reading();
+    let mut traps = Traps { file, findings: Vec::new(), empty: HashMap::new() };
     if bytes.starts_with(BYTE_ORDER_MARK) {
         traps.say(FindingKind::ByteOrderMark, 1, "the file begins with a byte order mark, which spoils its first line");
     }
@@ -16,7 +20,10 @@ pub(super) fn traps(file: &Arc<str>, bytes: &[u8], reading: Reading) -> Vec<Find
         let text = bytes.get(piece.range.clone()).unwrap_or_default();
         traps.odd_bytes(piece.line, text);
         traps.written(piece.line, text, reading);
-        traps.addresses(piece);
+        if let Some(record) = &piece.record {
+            traps.address(piece.line, record);
+            traps.empty_files(piece.line, record, files, dialect);
+        }
     }
     traps.findings
 }
@@ -24,12 +31,16 @@ pub(super) fn traps(file: &Arc<str>, bytes: &[u8], reading: Reading) -> Vec<Find
 struct Traps<'a> {
     file: &'a Arc<str>,
     findings: Vec<Finding>,
+    /// Whether there are no words in a file; thousands of rules may name the same.
+    empty: HashMap<String, bool>,
 }
 
 impl Traps<'_> {
     fn say(&mut self, kind: FindingKind, line: usize, message: impl Into<String>) {
-        let place = Some(Place { file: self.file.clone(), line });
-        self.findings.push(Finding { kind, place, message: message.into() });
+        let finding = Finding { kind, place: Some(Place { file: self.file.clone(), line }), message: message.into() };
+        if self.findings.last() != Some(&finding) {
+            self.findings.push(finding);
+        }
     }
 
     fn odd_bytes(&mut self, first: usize, text: &[u8]) {
@@ -109,8 +120,7 @@ impl Traps<'_> {
     }
 
     /// Octal numbers, and fewer than four, which the server reads as C does.
-    fn addresses(&mut self, piece: &Piece) {
-        let Some(record) = &piece.record else { return };
+    fn address(&mut self, line: usize, record: &Record) {
         let word = |field: usize| record.fields.get(field).and_then(|field| field.first()).map(|token| &*token.bytes);
         let Some(address) = word(3).filter(|_| word(0).is_some_and(|word| word.starts_with(b"host"))) else { return };
         let address = address.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -125,7 +135,21 @@ impl Traps<'_> {
         if parts.iter().all(|part| is_number(part)) && (parts.len() != 4 || parts.iter().any(|part| is_odd(part))) {
             let text = String::from_utf8_lossy(address);
             let message = format!("the server reads {text} as C does: 010 is octal, 8, and missing numbers are zero");
-            self.say(FindingKind::AddressForm, piece.line, message);
+            self.say(FindingKind::AddressForm, line, message);
+        }
+    }
+
+    /// A field of nothing but such files vanishes, and the next ones move up into its place.
+    fn empty_files(&mut self, line: usize, record: &Record, files: &Files, dialect: &Dialect) {
+        for name in record.fields.iter().flatten().filter_map(Token::file) {
+            let Ok(path) = resolve(self.file, name, dialect) else { continue };
+            let is_empty = |bytes: &[u8]| pieces(bytes, dialect.reading()).iter().all(|piece| piece.record.is_none());
+            let look = || files.get(&path).flatten().is_some_and(|bytes| is_empty(&bytes));
+            if *self.empty.entry(path.clone()).or_insert_with(look) {
+                let message =
+                    format!("there are no words in {path}; a field of nothing else is none, and the next moves up");
+                self.say(FindingKind::EmptyFile, line, message);
+            }
         }
     }
 }
@@ -144,13 +168,15 @@ enum Before {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dialect::Dialect;
     use super::*;
     use crate::version::ServerVersion;
 
     fn found(bytes: &[u8], version: &str) -> Vec<(FindingKind, usize)> {
-        let reading = Dialect::new(ServerVersion::parse(version).unwrap()).reading();
-        let findings = traps(&"f".into(), bytes, reading);
+        let dialect = Dialect::new(ServerVersion::parse(version).unwrap());
+        let mut files = Files::new();
+        files.insert("/etc/empty", Some(b" # nothing\n".to_vec()));
+        files.insert("/etc/words", Some(b"a".to_vec()));
+        let findings = traps(&"/etc/f".into(), bytes, &files, &dialect);
         findings.into_iter().map(|finding| (finding.kind, finding.place.unwrap().line)).collect()
     }
 
@@ -163,7 +189,7 @@ mod tests {
             ("local all \\\n  all # x \\\nlocal all all reject\n", vec![(ContinuedComment, 2)]),
             ("local \"#\\\n\" all trust\n", vec![]),
             ("\nlocal db1 ,db2 u1 trust\n", vec![(BlankBeforeComma, 2)]),
-            ("local db1, db2 u1 trust\n", vec![(BlankAfterComma, 1)]),
+            ("local db1, db2, db3 u1 trust\n", vec![(BlankAfterComma, 1)]),
             ("local db1,\n", vec![(BlankAfterComma, 1)]),
             ("local \"db all trust # x\n", vec![(OpenQuote, 1)]),
             ("local \"a\\\nb all trust", vec![(OpenQuote, 2)]),
@@ -174,6 +200,7 @@ mod tests {
             ("host all all 127.1/8 trust\nhost all all 0x7f.0.0.1/8 trust", vec![(AddressForm, 1), (AddressForm, 2)]),
             ("host all all 10.0.0.1/32 trust\nhost all all 0.0.0.0/0 trust\nhost all all fe.ed md5", vec![]),
             ("local /^a#b$ all trust\n", vec![(CutExpression, 1)]),
+            ("local @words,\"@empty\" all trust\n\nlocal @empty all all trust\n", vec![(EmptyFile, 3)]),
         ] {
             assert_eq!(found(text.as_bytes(), "18.1"), expected, "{text:?}");
         }
