@@ -10,7 +10,8 @@ use super::matrix::AccessMatrix;
 use super::name::HbaName;
 use super::traps::traps;
 use super::world::{PeerKind, World};
-use crate::error::Result;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl HbaRules {
     /// which addresses the server has, see [`World`].
     ///
     /// # Errors
-    /// [`Error::Connection`](crate::Error::Connection), [`Error::Server`](crate::Error::Server).
+    /// [`Error::Connection`], [`Error::Server`].
     pub fn decide(&self, connection: &Connection) -> Result<Decision> {
         let world = self.world_for(std::slice::from_ref(connection))?;
         Ok(self.judge(&world).decide(connection))
@@ -120,19 +121,12 @@ impl HbaRules {
     }
 
     /// The sessions that the rules in the list would keep from connecting again, and that the rules as they were read
-    /// would not: this program's own, and those of replicas.
+    /// would not: this program's own, and those of replicas, as far as the current role may see them.
     ///
     /// # Errors
     /// As for [`decide`](HbaRules::decide).
     pub fn lock_outs(&self) -> Result<Vec<LockOut>> {
-        let mut before = HbaFile::clone(self);
-        before.revert();
-        let mut world = self.world_of_sessions()?;
-        world.sessions.retain(|peer| peer.kind != PeerKind::Other);
-        let connections: Vec<_> = world.sessions.iter().map(|peer| peer.connection.clone()).collect();
-        let questions = before.judge(&world).questions(&connections);
-        world.ask(self.cluster(), questions)?;
-        Ok(lock_outs(Some(&before.judge(&world)), &self.judge(&world), &world.sessions))
+        locked_out(self.cluster(), self, self)
     }
 
     fn world_for(&self, connections: &[Connection]) -> Result<World> {
@@ -150,4 +144,32 @@ impl HbaRules {
         world.ask(self.cluster(), questions)?;
         Ok(world)
     }
+}
+
+/// Refuses rules under which a session of this program's, or a replica, could not connect again that could under the rules
+/// as they were read.
+///
+/// # Errors
+/// [`Error::Invalid`] names the sessions and the rules.
+pub(super) fn check_lock_outs(cluster: &Cluster, before: &HbaFile, after: &HbaFile) -> Result<()> {
+    match locked_out(cluster, before, after)?.as_slice() {
+        [] => Ok(()),
+        found => {
+            let sessions: Vec<_> = found.iter().map(LockOut::to_string).collect();
+            Err(Error::invalid(format!("rules for {}", after.path()), sessions.join("; ")))
+        }
+    }
+}
+
+/// Who is refused by one list, with its changes, and was not by another as it was read.
+fn locked_out(cluster: &Cluster, before: &HbaFile, after: &HbaFile) -> Result<Vec<LockOut>> {
+    let mut before = before.clone();
+    before.revert();
+    let mut world = World::load(cluster)?;
+    world.sessions.retain(|peer| peer.kind != PeerKind::Other);
+    let connections: Vec<_> = world.sessions.iter().map(|peer| peer.connection.clone()).collect();
+    let mut questions = before.judge(&world).questions(&connections);
+    questions.extend(after.judge(&world).questions(&connections));
+    world.ask(cluster, questions)?;
+    Ok(lock_outs(Some(&before.judge(&world)), &after.judge(&world), &world.sessions))
 }

@@ -323,6 +323,7 @@ mod tests {
             ("host all all 10.1.0.0/16 md5", "host all all 10.0.0.0/8 md5"),
             ("host all all 0.0.0.0/0 md5", "host all all ::1/128 md5"),
             ("host all all all md5", "host replication all all md5"),
+            ("host all all all md5", "host db1,replication all all md5"),
             ("host all bob,alice all md5", "host all bob,carol all md5"),
             ("host all devs all md5", "host all alice all md5"),
             ("host all +ops all md5", "host all +staff all md5"),

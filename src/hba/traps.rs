@@ -132,7 +132,7 @@ impl Traps<'_> {
                 && digits.iter().all(|byte| byte.is_ascii_digit() || hexadecimal.is_some() && byte.is_ascii_hexdigit())
         };
         let is_odd = |part: &&[u8]| part.len() > 1 && part.first() == Some(&b'0');
-        if parts.iter().all(|part| is_number(part)) && (parts.len() != 4 || parts.iter().any(|part| is_odd(part))) {
+        if parts.iter().all(is_number) && (parts.len() != 4 || parts.iter().any(is_odd)) {
             let text = String::from_utf8_lossy(address);
             let message = format!("the server reads {text} as C does: 010 is octal, 8, and missing numbers are zero");
             self.say(FindingKind::AddressForm, line, message);
