@@ -255,7 +255,7 @@ impl<'j, 'a> Client<'j, 'a> {
                 Lookup::Unknown => Err(Unknown::HostName(client)),
             },
             // Where the rule's name has other addresses, whatever the client's name is does not help.
-            Lookup::Unknown => match resolver_of_whole_name(wanted).map(|name| resolver.forward(name)) {
+            Lookup::Unknown => match whole_name(wanted).map(|name| resolver.forward(name)) {
                 Some(Lookup::Found(addresses)) if !addresses.contains(&client) => Ok(false),
                 _ => Err(Unknown::HostName(client)),
             },
@@ -295,7 +295,7 @@ impl<'j, 'a> Client<'j, 'a> {
 }
 
 /// A name that is no mere end of names.
-fn resolver_of_whole_name(name: &HbaName) -> Option<&HbaName> {
+fn whole_name(name: &HbaName) -> Option<&HbaName> {
     (name.as_bytes().first() != Some(&b'.')).then_some(name)
 }
 

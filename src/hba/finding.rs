@@ -1,5 +1,6 @@
 //! What is wrong with a set of rules, or may be.
 use super::entry::HbaEntry;
+use super::fault::HbaFault;
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// The server refuses the whole file for it.
+    Fault Error,
     /// This program's session, or a replica, could not connect again.
     LockOut Error,
     /// Somebody else's session could not connect again.
@@ -127,6 +130,11 @@ impl FindingKind {
 }
 
 impl Finding {
+    pub(super) fn of_fault(kind: FindingKind, fault: HbaFault) -> Self {
+        let place = Place { file: fault.file.as_str().into(), line: fault.line };
+        Self { kind, place: Some(place), message: fault.problem }
+    }
+
     pub(super) fn at(kind: FindingKind, entry: &HbaEntry, message: impl Into<String>) -> Self {
         let place = Place { file: entry.file.clone(), line: entry.line() };
         Self { kind, place: Some(place), message: message.into() }

@@ -3,7 +3,7 @@ use super::connection::Connection;
 use super::decide::Judge;
 use super::decision::Decision;
 use super::entry::HbaEntry;
-use super::finding::Finding;
+use super::finding::{Finding, FindingKind, Place};
 use super::list::{HbaFile, HbaRules};
 use super::lockout::{LockOut, lock_outs};
 use super::matrix::AccessMatrix;
@@ -40,22 +40,35 @@ impl HbaFile {
     /// Says what is wrong with the rules and the files, with all changes, or may be; for a server like this one. What is
     /// about a line of a file comes in the order of the lines, what is about sessions last. Sends nothing.
     pub fn lint_in(&self, world: &World) -> Vec<Finding> {
-        let (path, files) = (Arc::<str>::from(self.path()), self.files());
-        let mut findings = traps(&path, &self.new_bytes(), files, self.dialect());
-        let with_rules: HashSet<&str> = self.iter().map(HbaEntry::file).collect();
-        for included in files.paths().filter(|included| *included != self.path()) {
-            let Some(bytes) = files.get(included).flatten() else { continue };
-            let found = traps(&included.into(), &bytes, files, self.dialect());
-            // Commas make no lists in files of words.
-            findings.extend(
-                found.into_iter().filter(|found| with_rules.contains(included) || !found.kind.is_about_lists()),
-            );
-        }
+        let path = Arc::<str>::from(self.path());
+        let mut findings = self.traps(&path);
         findings.extend(self.judge(world).lint());
+        findings.extend(self.faults().into_iter().map(|fault| Finding::of_fault(FindingKind::Fault, fault)));
+        let never = findings.iter().filter(|finding| finding.kind == FindingKind::NeverMatches);
+        let never: HashSet<Option<Place>> = never.map(|finding| finding.place.clone()).collect();
+        let warnings = self.warnings().into_iter().map(|fault| Finding::of_fault(FindingKind::NeverMatches, fault));
+        findings.extend(warnings.filter(|finding| !never.contains(&finding.place)));
         findings.sort_by_key(|finding| match &finding.place {
             Some(place) if !finding.kind.is_about_sessions() => (0, *place.file != *path, Some(place.clone())),
             _ => (1, true, None),
         });
+        findings
+    }
+
+    /// What is in the text of the file and of those that it includes.
+    fn traps(&self, path: &Arc<str>) -> Vec<Finding> {
+        let files = self.files();
+        let mut findings = traps(path, &self.new_bytes(), files, self.dialect());
+        let faults = self.faults();
+        let with_rules = self.iter().map(HbaEntry::file).chain(faults.iter().map(|fault| fault.file.as_str()));
+        let with_rules: HashSet<&str> = with_rules.collect();
+        for included in files.paths().filter(|included| **included != **path) {
+            let Some(bytes) = files.get(included).flatten() else { continue };
+            let mut found = traps(&included.into(), &bytes, files, self.dialect());
+            // Commas make no lists in files of words.
+            found.retain(|finding| with_rules.contains(included) || !finding.kind.is_about_lists());
+            findings.extend(found);
+        }
         findings
     }
 }
@@ -83,6 +96,16 @@ impl HbaRules {
         let world = self.world_for(connections)?;
         let judge = self.judge(&world);
         Ok(connections.iter().map(|connection| judge.decide(connection)).collect())
+    }
+
+    /// Says in words which rule would decide about a connection, and of each rule before it why it would not. Asks the
+    /// server as [`decide`](HbaRules::decide) does.
+    ///
+    /// # Errors
+    /// As for [`decide`](HbaRules::decide).
+    pub fn explain(&self, connection: &Connection) -> Result<String> {
+        let world = self.world_for(std::slice::from_ref(connection))?;
+        Ok(self.judge(&world).explain(connection))
     }
 
     /// Says what is wrong with the rules as they are in the list now, or may be: rules that never decide, open doors,
@@ -172,4 +195,52 @@ fn locked_out(cluster: &Cluster, before: &HbaFile, after: &HbaFile) -> Result<Ve
     questions.extend(after.judge(&world).questions(&connections));
     world.ask(cluster, questions)?;
     Ok(lock_outs(Some(&before.judge(&world)), &after.judge(&world), &world.sessions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dialect::Dialect;
+    use super::super::files::Files;
+    use super::super::sample::world;
+    use super::*;
+
+    #[test]
+    fn findings_come_in_the_order_of_the_lines_and_sessions_last() {
+        let mut files = Files::new();
+        let main =
+            "local @names,all all peer\nhostssl all all all cert\n# x \\\nlocal all all trust\ninclude more\nlocal\n";
+        files.insert("/etc/pg_hba.conf", Some(main.into()));
+        files.insert("/etc/names", Some(b"a ,b\n\"c\n".to_vec()));
+        files.insert("/etc/more", Some(b"local a ,b all peer".to_vec()));
+        let mut dialect = Dialect::new(world(18).version);
+        dialect.tls = Some(false);
+        let file = HbaFile::with_files("/etc/pg_hba.conf", files, dialect);
+        let mut world = world(18);
+        world.ssl = Some(false);
+        world.sessions =
+            vec![super::super::world::Peer::new(7, PeerKind::Own, Connection::tcp([10, 0, 0, 1], "a", "b"))];
+        let findings = file.lint_in(&world);
+        let told: Vec<_> = findings
+            .iter()
+            .map(|found| {
+                (
+                    found.kind,
+                    found.place.as_ref().map_or(String::new(), |place| format!("{} {}", place.file, place.line)),
+                )
+            })
+            .collect();
+        let at = |place: &str| format!("/etc/{place}");
+        assert_eq!(
+            told,
+            [
+                (FindingKind::NeverMatches, at("pg_hba.conf 2")),
+                (FindingKind::ContinuedComment, at("pg_hba.conf 3")),
+                (FindingKind::Fault, at("pg_hba.conf 6")),
+                (FindingKind::BlankBeforeComma, at("more 1")),
+                (FindingKind::Fault, at("more 1")),
+                (FindingKind::OpenQuote, at("names 2")),
+                (FindingKind::LockOut, String::new()),
+            ]
+        );
+    }
 }

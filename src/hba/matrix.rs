@@ -12,9 +12,9 @@ use std::net::IpAddr;
 /// are refused. Where TLS makes a difference, both are said.
 ///
 /// ```text
-/// user    database  socket  127.0.0.1      10.1.2.3
-/// alice   shop      peer    scram-sha-256  no rule, with TLS scram-sha-256
-/// alice   stock     peer    scram-sha-256  no rule
+/// user    database  local  127.0.0.1      10.1.2.3
+/// alice   shop      peer   scram-sha-256  no rule, with TLS scram-sha-256
+/// alice   stock     peer   scram-sha-256  no rule
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -105,7 +105,7 @@ impl AccessMatrix {
     /// The words of the table: the head, then the lines.
     fn table(&self) -> Vec<Vec<String>> {
         let head = ["user".to_owned(), "database".to_owned()].into_iter();
-        let origins = self.origins.iter().map(|origin| origin.map_or("socket".into(), |address| address.to_string()));
+        let origins = self.origins.iter().map(|origin| origin.map_or("local".into(), |address| address.to_string()));
         let mut table = vec![head.chain(origins).collect()];
         for line in self.cells.chunks(self.origins.len().max(1)) {
             let names = line.first().into_iter().flat_map(|cell| [printable(&cell.user), printable(&cell.database)]);
@@ -191,11 +191,11 @@ mod tests {
         assert_eq!(
             matrix.to_string(),
             "\
-user   database  socket  127.0.0.1  10.1.2.3
-alice  shop      peer    trust      unknown, with TLS scram-sha-256
-alice  st\u{e9}\\tck   peer    trust      unknown
-bob    shop      peer    trust      unknown
-bob    st\u{e9}\\tck   peer    trust      unknown
+user   database  local  127.0.0.1  10.1.2.3
+alice  shop      peer   trust      unknown, with TLS scram-sha-256
+alice  st\u{e9}\\tck   peer   trust      unknown
+bob    shop      peer   trust      unknown
+bob    st\u{e9}\\tck   peer   trust      unknown
 "
         );
         let json = matrix.to_json();
