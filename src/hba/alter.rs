@@ -4,6 +4,7 @@ use super::backups;
 use super::change::Change;
 use super::dialect::Dialect;
 use super::diff;
+use super::judged::check_lock_outs;
 use super::list::{HbaFile, HbaRules};
 use super::managed::refuse_managed;
 use super::read::{fetch_file, fetch_included, no_file};
@@ -151,7 +152,9 @@ fn bring(cluster: &Cluster, before: &HbaFile, after: &HbaFile, options: &HbaOpti
     let standing = Standing::ask(cluster)?;
     let change = Change { cluster, standing: &standing, path, old, new, options };
     change.check()?;
-    refuse_lock_out(cluster, before, after, options)?;
+    if options.lock_out == HbaLockOut::Refuse {
+        check_lock_outs(cluster, before, after)?;
+    }
     change.make()
 }
 
@@ -163,11 +166,4 @@ fn script(path: &str, old: &[u8], new: &[u8]) -> Script {
     let statement = format!("-- a new {path:?} on the server:\n{changes}SELECT pg_catalog.pg_reload_conf()");
     script.add_alone(Sql::trusted(statement), Vec::new());
     script
-}
-
-/// Refuses rules under which a session or a replica that is now connected could not connect again.
-fn refuse_lock_out(_: &Cluster, _: &HbaFile, _: &HbaFile, options: &HbaOptions) -> Result<()> {
-    match options.lock_out {
-        HbaLockOut::Refuse | HbaLockOut::Allow => Ok(()),
-    }
 }

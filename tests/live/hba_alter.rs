@@ -1,5 +1,5 @@
 //! pg_hba.conf on the server: read, replaced, put back.
-use crate::support::unique;
+use crate::support::{unique, wait_until};
 use pgsteward::hba::{HbaLockOut, HbaOptions, HbaProbe, HbaRules, HbaWrite};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Error, Ident, sql};
@@ -329,6 +329,26 @@ fn p056_rules_that_keep_the_writer_out_are_taken_back() {
     hba.remove(0).unwrap();
     hba.alter().unwrap();
     assert!(private.is_let_in("postgres") && !private.is_let_in("guest"));
+}
+
+#[test]
+fn rules_that_lock_out_the_writer_or_a_replica_are_refused_before_anything_is_written() {
+    let private = Private::start();
+    let _standby = private.server.standby().unwrap();
+    let replicas = || private.cluster.execute("SELECT FROM pg_stat_replication", &[]).unwrap().len();
+    wait_until("the standby streams", || replicas() == 1);
+    let old = private.text();
+    for (rule, who) in [("local all postgres reject", "own session"), ("local replication all reject", "replica")] {
+        let mut hba = private.rules();
+        hba.insert(0, rule).unwrap();
+        let error = hba.alter().unwrap_err();
+        assert!(matches!(error, Error::Invalid { .. }) && error.to_string().contains(who), "{error}");
+        assert_eq!(private.text(), old);
+        assert_eq!(hba.backups().unwrap(), []);
+    }
+    let mut hba = private.rules();
+    hba.insert(0, "local replication all reject").unwrap();
+    hba.alter_with(&with(|options| options.lock_out = HbaLockOut::Allow)).unwrap();
 }
 
 #[test]
