@@ -8,6 +8,9 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+/// The longest output that is read, in bytes.
+const MOST_OUTPUT: u32 = 1_000_000_000;
+
 /// A command for [`Cluster::run_os_command`]: any text that the server's `/bin/sh` takes, of one
 /// line or of many.
 #[derive(Clone, Debug)]
@@ -134,11 +137,11 @@ impl Directory {
         self.path.rsplit('_').next().unwrap_or_default()
     }
 
-    /// Files in it, each a value of type bytea; NULL for one that does not exist.
-    pub(crate) fn to_read(&self, files: [&str; 4]) -> Sql {
+    /// Files in it, each a value of type bytea, up to so many bytes; NULL for one that does not exist.
+    pub(crate) fn to_read(&self, files: [&str; 4], bytes: u32) -> Sql {
         let file = |name: &str| {
             let path = format!("{}/{name}", self.path);
-            sql!("pg_catalog.pg_read_binary_file({}, 0, 1000000000, true)", Lit(&path))
+            sql!("pg_catalog.pg_read_binary_file({}, 0, {}, true)", Lit(&path), bytes)
         };
         sql!("SELECT {}", Sql::join(files.map(file), ", "))
     }
@@ -183,10 +186,10 @@ impl Cluster {
         }
         let (action, session) = ("run a command of the operating system", self.session());
         self.may_run_os_commands(action)?;
-        let result = session
-            .run(action, &[command.to_run(&directory)])
-            .map_err(|error| command.explain(error))
-            .and_then(|_| session.typed(action, &directory.to_read(["ended", "code", "stdout", "stderr"]), &[]));
+        let result =
+            session.run(action, &[command.to_run(&directory)]).map_err(|error| command.explain(error)).and_then(|_| {
+                session.typed(action, &directory.to_read(["ended", "code", "stdout", "stderr"], MOST_OUTPUT), &[])
+            });
         // Also after an error, when some of it may be there; the first error says more.
         let removed = session.run(action, &[directory.to_remove()]);
         let rows = result?;

@@ -117,7 +117,7 @@ impl Swap<'_> {
             patiently(|| session.run(&action, &[directory.to_stop()])).map_err(|_| Failed::Unknown(error.clone()))?;
             return Err(Failed::Unknown(error));
         }
-        let reports = session.typed(&action, &directory.to_read(REPORTS), &[]);
+        let reports = session.typed(&action, &directory.to_read(REPORTS, LONGEST_REPORT), &[]);
         // Without it nothing is lost; a restart of the server removes it too.
         let removed = session.atomically(&action, |within| {
             within.send(&[sql!("SET LOCAL statement_timeout = 0"), directory.to_remove()]).map(drop)
@@ -203,6 +203,9 @@ impl Swap<'_> {
         }
     }
 }
+
+/// The longest report that is read, in bytes.
+const LONGEST_REPORT: u32 = 1 << 16;
 
 /// How long a lost connection is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
