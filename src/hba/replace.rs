@@ -227,7 +227,7 @@ impl Replace<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::fs::{self, Permissions};
     use std::io::Write;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::{Path, PathBuf};
@@ -250,6 +250,8 @@ mod tests {
     /// A directory with a file, as the server would have it.
     struct Place {
         root: PathBuf,
+        /// Programs that stand in for those of the system.
+        programs: Option<PathBuf>,
     }
 
     impl Place {
@@ -258,9 +260,9 @@ mod tests {
             let name = format!("pgsteward-replace-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             let root = std::env::temp_dir().join(name);
             fs::create_dir_all(root.join("it's")).unwrap();
-            let place = Self { root };
+            let place = Self { root, programs: None };
             fs::write(place.file(), "old\n").unwrap();
-            fs::set_permissions(place.file(), fs::Permissions::from_mode(0o440)).unwrap();
+            fs::set_permissions(place.file(), Permissions::from_mode(0o440)).unwrap();
             place
         }
 
@@ -289,6 +291,9 @@ mod tests {
             let encoded = encode.stdout.take().unwrap();
             let mut shell = Command::new("sh");
             shell.args(["-c", &replace.program()]).current_dir(&self.root).stdin(encoded);
+            if let Some(programs) = &self.programs {
+                shell.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
+            }
             let code = shell.status().unwrap().code().unwrap();
             encode.wait().unwrap();
             code
@@ -324,9 +329,28 @@ mod tests {
     #[test]
     fn p056_a_file_that_somebody_else_changed_is_left_alone() {
         for write in [HbaWrite::Replace, HbaWrite::InPlace] {
-            let place = Place::new();
-            assert_eq!(place.run(&place.file(), "older\n", "new\n", write, Some(10)), 81);
-            assert_eq!(fs::read(place.file()).unwrap(), b"old\n");
+            for copies in [None, Some(10)] {
+                let place = Place::new();
+                assert_eq!(place.run(&place.file(), "older\n", "new\n", write, copies), 81);
+                assert_eq!(fs::read(place.file()).unwrap(), b"old\n");
+                assert_eq!(place.names(), ["pg_hba.conf"]);
+            }
+        }
+    }
+
+    #[test]
+    fn p056_a_change_by_somebody_else_at_the_last_moment_is_seen() {
+        for write in [HbaWrite::Replace, HbaWrite::InPlace] {
+            let mut place = Place::new();
+            // The program that is run last before the comparison makes a change of its own.
+            let (programs, date) = (place.root.join("programs"), place.root.join("programs/date"));
+            fs::create_dir(&programs).unwrap();
+            fs::write(&date, "#!/bin/sh\necho theirs >>\"it's/pg_hba.conf\"\necho 20200101T000000Z\n").unwrap();
+            fs::set_permissions(&date, Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
+            place.programs = Some(programs);
+            assert_eq!(place.run(&place.file(), "old\n", "new\n", write, Some(10)), 81);
+            assert_eq!(fs::read(place.file()).unwrap(), b"old\ntheirs\n");
             assert_eq!(place.names(), ["pg_hba.conf"]);
         }
     }
@@ -334,7 +358,7 @@ mod tests {
     #[test]
     fn a_write_in_place_keeps_the_file_itself() {
         let place = Place::new();
-        fs::set_permissions(place.file(), fs::Permissions::from_mode(0o640)).unwrap();
+        fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
         let before = fs::metadata(place.file()).unwrap();
         assert_eq!(place.run(&place.file(), "old\n", "n\n", HbaWrite::InPlace, None), 0);
         let after = fs::metadata(place.file()).unwrap();
