@@ -214,8 +214,8 @@ impl Document {
             line.extend_from_slice(comment);
         }
         // At the end of a file whose last line has no end, the new one has none.
-        let has_end = self.blocks.get(at).is_some()
-            || self.blocks.last().is_none_or(|last| self.line(last).ends_with(b"\n"));
+        let has_end =
+            self.blocks.get(at).is_some() || self.blocks.last().is_none_or(|last| self.line(last).ends_with(b"\n"));
         if has_end {
             line.extend_from_slice(self.line_end(at));
         }
@@ -239,7 +239,8 @@ impl Document {
         };
         let block = match before {
             Some(before) if before.1 == accepted.rule && accepted.comment.is_none() => {
-                let lines = count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
+                let lines =
+                    count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
                 Block { text: Text::Kept(before.0), lines, rows, before: None }
             }
             before => Block { before, ..self.block(self.replaced(at, self.line(old), &accepted), rows) },
@@ -316,7 +317,9 @@ impl Document {
     /// The rules around a place that are one line each.
     fn around(&self, at: usize) -> impl Iterator<Item = (&[u8], &HbaRule)> {
         let own = self.nearest(at).filter_map(|block| match block.rows.as_slice() {
-            [Row::Rule { entry, .. }] if self.is_own(entry) && block.lines == 1 => Some((self.line(block), &entry.rule)),
+            [Row::Rule { entry, .. }] if self.is_own(entry) && block.lines == 1 => {
+                Some((self.line(block), &entry.rule))
+            }
             _ => None,
         });
         own.take(AROUND)

@@ -57,7 +57,8 @@ impl Files {
     pub(super) fn in_directory(&self, path: &str) -> Option<Option<Vec<String>>> {
         let names = self.directories.get(path)?;
         Some(names.as_ref().map(|names| {
-            let taken = |name: &&String| name.len() > ".conf".len() && !name.starts_with('.') && name.ends_with(".conf");
+            let taken =
+                |name: &&String| name.len() > ".conf".len() && !name.starts_with('.') && name.ends_with(".conf");
             let mut paths: Vec<_> = names.iter().filter(taken).map(|name| format!("{path}/{name}")).collect();
             paths.sort_unstable();
             paths

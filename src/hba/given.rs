@@ -105,7 +105,11 @@ pub(super) fn parse(text: &[u8], dialect: &Dialect) -> Result<InText> {
     let fault = |line, column, problem: &str| Error::from(Trouble::new(column, problem.into()).at(NAME, line));
     let mut records = pieces.iter().filter_map(|piece| Some((piece, piece.record.as_ref()?)));
     let Some((piece, record)) = records.next() else {
-        return Err(fault(1, 1, "a rule was expected, but there is none: connection type, database, user, address, method"));
+        return Err(fault(
+            1,
+            1,
+            "a rule was expected, but there is none: connection type, database, user, address, method",
+        ));
     };
     if let Some((second, _)) = records.next() {
         return Err(fault(second.line, 1, "one rule was expected, but here begins a second one"));
@@ -122,11 +126,15 @@ pub(super) fn parse(text: &[u8], dialect: &Dialect) -> Result<InText> {
         return Err(fault(piece.line, 1, "a rule was expected; to include a file, edit pg_hba.conf itself"));
     }
     let rule = rule_of(record, dialect).map_err(|trouble| trouble.at(NAME, piece.line))?;
-    let comment = comment(bytes(piece), reading).and_then(|at| bytes(piece).get(at..)).map(|comment| {
-        comment.trim_ascii_end().to_vec()
-    });
+    let comment = comment(bytes(piece), reading)
+        .and_then(|at| bytes(piece).get(at..))
+        .map(|comment| comment.trim_ascii_end().to_vec());
     if comment.as_ref().is_some_and(|comment| comment.contains(&b'\n') || comment.ends_with(b"\\")) {
-        return Err(fault(piece.line, record.end, "the comment behind a rule is one line, without a backslash at its end"));
+        return Err(fault(
+            piece.line,
+            record.end,
+            "the comment behind a rule is one line, without a backslash at its end",
+        ));
     }
     Ok(InText { rule, comment })
 }

@@ -147,7 +147,10 @@ mod tests {
         assert_eq!(laid_out("host a_database_with_a_long_name app 10.0.0.0/8 md5", &[HOST]), long);
         let mask = "host    all             all             10.0.0.0 255.0.255.0    md5";
         assert_eq!(laid_out("host all all 10.0.0.0;255.0.255.0 md5", &[HOST]).replace(';', " "), mask);
-        assert_eq!(laid_out("host shop app all md5", &[LOCAL]), "host    shop            app all                         md5");
+        assert_eq!(
+            laid_out("host shop app all md5", &[LOCAL]),
+            "host    shop            app all                         md5"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! pg_hba.conf as a list of rules.
-use super::diff;
 use super::dialect::Dialect;
+use super::diff;
 use super::document::{Document, Ready};
 use super::entry::HbaEntry;
 use super::fault::{HbaFault, Trouble};
@@ -285,13 +285,17 @@ impl HbaFile {
             return Ok(entry);
         }
         let what = format!("change of rule {index} of {}", self.path());
-        let why = format!("it stands in the included file {}, line {}, and can only be changed there", entry.file, entry.line);
+        let why = format!(
+            "it stands in the included file {}, line {}, and can only be changed there",
+            entry.file, entry.line
+        );
         Err(Error::invalid(what, why))
     }
 
     fn inside(&self, index: usize) -> Error {
         let file = self.get(index).map_or(self.path(), HbaEntry::file);
-        let why = format!("the rules around it stand in the included file {file}, and new ones go into the main file only");
+        let why =
+            format!("the rules around it stand in the included file {file}, and new ones go into the main file only");
         Error::invalid(format!("place {index} for a rule in {}", self.path()), why)
     }
 

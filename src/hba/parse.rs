@@ -26,7 +26,8 @@ pub(super) fn rule(record: &Record, fields: &[Field], dialect: &Dialect) -> Resu
     let word = fields.single("a connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc")?;
     let connection = connection(word, dialect)?;
     let warning = cannot_match(connection, dialect).map(|problem| Trouble::new(word.column, problem.into()));
-    let databases = fields.next("a database")?.iter().map(|token| database(token, dialect)).collect::<Result<_, _>>()?;
+    let databases =
+        fields.next("a database")?.iter().map(|token| database(token, dialect)).collect::<Result<_, _>>()?;
     let users = fields.next("a user")?.iter().map(|token| user(token, dialect)).collect::<Result<_, _>>()?;
     let address = match connection {
         ConnectionType::Local => None,
@@ -55,7 +56,9 @@ impl<'a> Fields<'a> {
     fn single(&mut self, what: &str) -> Result<&'a Token, Trouble> {
         match self.next(what)?.as_slice() {
             [token] => Ok(token),
-            [_, second, ..] => Err(Trouble::new(second.column, format!("one word was expected here, {what}, but no list"))),
+            [_, second, ..] => {
+                Err(Trouble::new(second.column, format!("one word was expected here, {what}, but no list")))
+            }
             [] => Err(Trouble::new(self.end, format!("{what} was expected"))),
         }
     }
@@ -77,7 +80,9 @@ impl<'a> Fields<'a> {
         match (address::numeric(start), bits) {
             (Some(address), Some(bits)) => match address::mask_of_bits(bits, &address) {
                 Some(mask) => Ok(HbaAddress::Network { address, mask }),
-                None => wrong("has no valid number of bits behind the slash: 0 to 32, or for IPv6 0 to 128, was expected"),
+                None => {
+                    wrong("has no valid number of bits behind the slash: 0 to 32, or for IPv6 0 to 128, was expected")
+                }
             },
             (Some(address), None) => self.mask(token, address),
             (None, Some(_)) => wrong("is no IP address, and a host name has no mask"),
@@ -93,7 +98,8 @@ impl<'a> Fields<'a> {
         match address::numeric(&token.bytes) {
             Some(mask) if mask.is_ipv4() == address.is_ipv4() => Ok(HbaAddress::Network { address, mask }),
             Some(_) => {
-                let problem = format!("the mask {} is of another family than the address {}", shown(token), shown(written));
+                let problem =
+                    format!("the mask {} is of another family than the address {}", shown(token), shown(written));
                 Err(Trouble::new(token.column, problem))
             }
             None => Err(Trouble::new(token.column, format!("{what} was expected, but {} is none", shown(token)))),
@@ -114,7 +120,9 @@ fn connection(token: &Token, dialect: &Dialect) -> Result<ConnectionType, Troubl
         let problem = match includes {
             true if dialect.has_patterns_and_includes() => "takes one file, and nothing behind it".to_owned(),
             true => format!("needs PostgreSQL 16, and this is {}", dialect.version),
-            false => "is no connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc was expected".into(),
+            false => {
+                "is no connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc was expected".into()
+            }
         };
         Trouble::new(token.column, format!("{} {problem}", shown(token)))
     })
@@ -183,7 +191,9 @@ fn name(token: &Token) -> HbaName {
 fn method(token: &Token, connection: ConnectionType, dialect: &Dialect) -> Result<HbaMethod, Trouble> {
     let wrong = |problem: String| Err(Trouble::new(token.column, format!("{} {problem}", shown(token))));
     let Some(method) = HbaMethod::ALL.into_iter().find(|method| method.as_str().as_bytes() == token.bytes) else {
-        return wrong("is no authentication method: trust, reject, scram-sha-256, peer, cert or another was expected".into());
+        return wrong(
+            "is no authentication method: trust, reject, scram-sha-256, peer, cert or another was expected".into(),
+        );
     };
     if method == HbaMethod::Oauth && !dialect.version.at_least(18) {
         return wrong(format!("needs PostgreSQL 18, and this is {}", dialect.version));

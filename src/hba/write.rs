@@ -46,9 +46,7 @@ fn database_word(database: &HbaDatabase, form: Form) -> Vec<u8> {
         HbaDatabase::SameUser => b"sameuser".into(),
         HbaDatabase::SameRole => b"samerole".into(),
         HbaDatabase::Replication => b"replication".into(),
-        HbaDatabase::Name(name) => {
-            name_word(name, &["all", "sameuser", "samerole", "samegroup", "replication"], form)
-        }
+        HbaDatabase::Name(name) => name_word(name, &["all", "sameuser", "samerole", "samegroup", "replication"], form),
         HbaDatabase::Regex(regex) => after(b'/', regex),
         HbaDatabase::File(file) => after(b'@', file),
     }
@@ -175,7 +173,8 @@ fn refuse(rule: &HbaRule, dialect: &Dialect) -> Result<()> {
         }
         _ => {}
     }
-    let is_word = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_word =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !rule.options.iter().all(|option| is_word(&option.name)) {
         return refused("an option in it has a name that is none");
     }
@@ -185,7 +184,10 @@ fn refuse(rule: &HbaRule, dialect: &Dialect) -> Result<()> {
     let has_regex = rule.databases.iter().any(|database| matches!(database, HbaDatabase::Regex(_)))
         || rule.users.iter().any(|user| matches!(user, HbaUser::Regex(_)));
     if has_regex && !dialect.has_patterns_and_includes() {
-        return Err(Error::unsupported(format!("the regular expression in the rule \"{}\"", text(rule)), "PostgreSQL 16"));
+        return Err(Error::unsupported(
+            format!("the regular expression in the rule \"{}\"", text(rule)),
+            "PostgreSQL 16",
+        ));
     }
     Ok(())
 }

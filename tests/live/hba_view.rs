@@ -103,6 +103,9 @@ fn shown(rule: &HbaRule, version: &ServerVersion) -> Shown {
 /// The options as the view has them: the effective ones, in its order, and not all.
 fn options(rule: &HbaRule, version: &ServerVersion) -> Vec<String> {
     let last = |name: &str| rule.options.iter().rfind(|option| option.name == name).map(|o| o.value.to_string());
+    if last("ldapurl").is_some() {
+        return vec!["ldapurl".into()];
+    }
     let mut shown = Vec::new();
     let mut value = |name: &str| shown.extend(last(name).map(|value| format!("{name}={value}")));
     match rule.method {

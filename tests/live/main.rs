@@ -3,6 +3,8 @@ mod conflicts;
 mod conformance;
 mod databases;
 mod definitions;
+mod hba_files;
+mod hba_view;
 mod large_objects;
 mod objects;
 mod ownership;
