@@ -24,7 +24,8 @@ impl Lab {
         let cluster = Cluster::connect(&server.dsn()).unwrap();
         let mut dialect = Dialect::new(cluster.version().clone());
         dialect.tls = Some(false);
-        dialect.oauth = Some(settings.iter().any(|(name, _)| *name == "oauth_validator_libraries"));
+        let validators = settings.iter().filter(|(name, _)| *name == "oauth_validator_libraries");
+        dialect.oauth_validators = Some(validators.flat_map(|(_, names)| names.split(',')).map(Into::into).collect());
         let mut lab = Self { server, cluster, dialect };
         let built = |method: &str| {
             lab.view(&[("pg_hba.conf", format!("host all all all {method}\n").as_bytes())])[0].rule.is_some()
@@ -98,7 +99,7 @@ impl Lab {
 
     /// Both, for comparison; the text of files that differ.
     fn compare(&self, files: &[(&str, &[u8])]) -> Result<(), String> {
-        let theirs = sorted(self.view(files));
+        let mut theirs = sorted(self.view(files));
         let ours = self.ours();
         assert_eq!(ours.new_bytes(), ours.old_bytes());
         let mut own = rows(&ours);
@@ -113,8 +114,13 @@ impl Lab {
                 own.options.clone_from(&theirs.options);
             }
         }
+        // Whether a RADIUS server has an address shows only when it is looked up, on the server.
+        let unknown: Vec<_> = own.iter().filter(|row| row.rule.as_ref().is_some_and(names_a_host)).cloned().collect();
+        let known = |row: &Row| !unknown.iter().any(|other| (&other.file, other.line) == (&row.file, row.line));
+        own.retain(known);
+        theirs.retain(known);
         let taken = theirs.iter().all(|row| row.rule.is_some()) && !theirs.is_empty();
-        if sorted(own.clone()) == theirs && taken == ours.check().is_ok() {
+        if sorted(own.clone()) == theirs && (taken == ours.check().is_ok() || !unknown.is_empty()) {
             return Ok(());
         }
         let files: Vec<_> =
@@ -123,6 +129,11 @@ impl Lab {
         let (own, files, faults) = (sorted(own), files.join("\n"), faults.join("\n"));
         Err(format!("{files}\nours: {own:#?}\ntheirs: {theirs:#?}\n{faults}"))
     }
+}
+
+fn names_a_host(rule: &Shown) -> bool {
+    let servers = rule.options.iter().filter_map(|option| option.strip_prefix("radiusservers="));
+    servers.flat_map(|servers| servers.split(',')).any(|server| server.trim().parse::<std::net::IpAddr>().is_err())
 }
 
 fn text(hexadecimal: &str) -> String {
@@ -149,10 +160,10 @@ const LINES: &str = include_str!("../data/hba_lines.txt");
 #[test]
 fn hba_files_of_one_line_are_read_as_by_the_server() {
     let plain = Lab::start(&[]);
-    let oauth = plain.cluster.version().at_least(18).then(|| Lab::start(&[("oauth_validator_libraries", "x")]));
+    let oauth = plain.cluster.version().at_least(18).then(|| Lab::start(&[("oauth_validator_libraries", "x,y")]));
     let mut wrong = Vec::new();
     for line in LINES.lines() {
-        for lab in std::iter::once(&plain).chain(&oauth) {
+        for lab in [&plain].into_iter().chain(&oauth) {
             wrong.extend(lab.compare(&[("pg_hba.conf", line.as_bytes())]).err());
         }
     }
