@@ -5,6 +5,7 @@ use pgsteward::hba::{Dialect, HbaFile};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -515,12 +516,17 @@ fn campaign(cases: u32) {
     let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/hba_files.proptest-regressions");
     let persistence = proptest::test_runner::FileFailurePersistence::Direct(Box::leak(seeds.to_string_lossy().into()));
     let config = Config { cases, failure_persistence: Some(Box::new(persistence)), ..Config::default() };
-    TestRunner::new(config)
-        .run(&generated::files(), |files| {
-            let files: Vec<_> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-            lab.compare(&files).map_err(TestCaseError::fail)
-        })
-        .unwrap();
+    let (rules, faults) = (Cell::new(0), Cell::new(0));
+    let run = TestRunner::new(config).run(&generated::files(), |files| {
+        let files: Vec<_> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        lab.compare(&files).map_err(TestCaseError::fail)?;
+        rules.set(rules.get() + lab.ours().len());
+        faults.set(faults.get() + lab.ours().faults().len());
+        Ok(())
+    });
+    run.unwrap();
+    println!("{cases} files with {} rules and {} faults", rules.get(), faults.get());
+    assert!(rules.get() > faults.get(), "the files are mostly wrong: {} rules, {} faults", rules.get(), faults.get());
 }
 
 #[test]
@@ -532,4 +538,124 @@ fn hba_files_that_were_generated_are_read_as_by_the_server() {
 #[ignore = "takes minutes; scripts/soak runs it"]
 fn hba_ten_thousand_generated_files_are_read_as_by_the_server() {
     campaign(10_000);
+}
+
+/// Whether the server takes a regular expression.
+const TAKES: &str = "CREATE FUNCTION pg_temp.takes(pattern text) RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM '' ~ (pattern COLLATE \"C\");
+        RETURN true;
+    EXCEPTION WHEN invalid_regular_expression THEN
+        RETURN false;
+    END $$";
+
+#[test]
+fn hba_regular_expressions_are_taken_as_by_the_server() {
+    let cluster = crate::support::fresh();
+    cluster.execute(TAKES, &[]).unwrap();
+    const PARTS: &[&str] = &[
+        "a",
+        "b",
+        "(",
+        ")",
+        "(?:",
+        "(?=",
+        "(?!",
+        "(?<=",
+        "(?<!",
+        "(?#",
+        "(?",
+        "[",
+        "]",
+        "[^",
+        "[[:",
+        ":]]",
+        "[:alpha:]",
+        "[.a.]",
+        "[=b=]",
+        "[.",
+        ".]",
+        "-",
+        "^",
+        "$",
+        "*",
+        "+",
+        "?",
+        "{",
+        "}",
+        "{1}",
+        "{1,",
+        "2",
+        ",",
+        "{2,1}",
+        "{256}",
+        "|",
+        ".",
+        "\\",
+        "\\d",
+        "\\D",
+        "\\w",
+        "\\m",
+        "\\y",
+        "\\A",
+        "\\1",
+        "\\2",
+        "\\10",
+        "\\0",
+        "\\x41",
+        "\\u00e9",
+        "\\U0001",
+        "\\cA",
+        "\\q",
+        "\\e",
+        "\\89",
+        "\\400",
+        " ",
+        "#",
+        "\n",
+        "é",
+        "***",
+        "***=",
+        "***:",
+        "(?i)",
+        "(?x)",
+        "(?q)",
+        "(?z)",
+        "[a-z]",
+        "[z-a]",
+        "[[:<:]]",
+    ];
+    let pattern = prop::collection::vec(prop::sample::select(PARTS), 0..8).prop_map(|parts| parts.concat());
+    let patterns = prop::collection::vec(pattern, 1000);
+    // Of the two older sorts, all are taken here.
+    let is_older = |pattern: &str| ["(?b", "(?e"].iter().any(|start| pattern.starts_with(start));
+    // Before PostgreSQL 14 a class could not stand in brackets; but only from 16 on rules have regular expressions.
+    let is_newer = |pattern: &str| !cluster.version().at_least(14) && pattern.contains("\\D");
+    let mut dialect = Dialect::new(cluster.version().clone());
+    dialect.version = pgsteward::ServerVersion::parse("16").unwrap();
+    let (taken, refused) = (Cell::new(0), Cell::new(0));
+    let mut runner =
+        TestRunner::new(Config { cases: 5, failure_persistence: None, max_shrink_iters: 0, ..Config::default() });
+    runner
+        .run(&patterns, |patterns| {
+            let rows = cluster.execute(
+                "SELECT pg_temp.takes(p) FROM unnest($1::text[]) WITH ORDINALITY AS u(p, n) ORDER BY n",
+                &[&patterns],
+            );
+            for (pattern, row) in patterns
+                .iter()
+                .zip(rows.unwrap())
+                .filter(|(pattern, _)| !is_older(pattern) && !is_newer(pattern) && !pattern.contains('\n'))
+            {
+                let line = format!("local \"/{}\" all trust\n", pattern.replace('"', "\"\""));
+                let ours = HbaFile::from_bytes("pg_hba.conf", line, dialect.clone()).len() == 1;
+                let theirs: bool = row.get(0);
+                prop_assert_eq!(ours, theirs, "{:?}", pattern);
+                let count = if theirs { &taken } else { &refused };
+                count.set(count.get() + 1);
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(taken.get() > 500 && refused.get() > 500, "{} taken, {} refused", taken.get(), refused.get());
 }
