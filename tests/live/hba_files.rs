@@ -1,4 +1,5 @@
 //! Files as `pg_hba_file_rules` reads them, and as we do.
+use crate::hba_generated;
 use crate::hba_view::{Address, Row, Shown, rows};
 use pgsteward::Cluster;
 use pgsteward::hba::{Dialect, HbaFile};
@@ -270,246 +271,6 @@ fn hba_files_are_followed_as_deep_as_by_the_server() {
     }
 }
 
-mod generated {
-    use super::*;
-
-    pub type Bytes = BoxedStrategy<Vec<u8>>;
-
-    pub fn one_of(words: &'static [&'static str]) -> Bytes {
-        prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec()).boxed()
-    }
-
-    fn join(parts: Vec<Vec<u8>>) -> Vec<u8> {
-        parts.concat()
-    }
-
-    fn name() -> Bytes {
-        prop_oneof![
-            12 => one_of(&["all", "db", "app_rw", "sameuser", "samerole", "replication", "a-b.c"]),
-            4 => one_of(&["\"all\"", "\"a b\"", "a\"b\"c", "\"a,b\"", "\"x\"\"y\"", "\"\"", "\"#\"", "\"\"all", "al\"l\"", "\"+g\"", "\"@f\""]),
-            3 => one_of(&["+g", "+\"a b\"", "+", "/^a.*$", "/", "\"/^b{1,2}$\"", "/a|b", "+/x", "@", "\"/\\d\""]),
-            2 => one_of(&["@w1", "@w2", "@\"w 3\"", "@empty"]),
-            1 => one_of(&["@missing", "/(", "\"/[\"", "/a**", "\"open", "b\u{fc}ro", "*"]),
-            1 => prop::collection::vec(any::<u8>(), 1..6).boxed(),
-            2 => "[a-z_]{1,12}".prop_map(String::into_bytes).boxed(),
-        ]
-        .boxed()
-    }
-
-    fn names() -> Bytes {
-        let comma = prop_oneof![10 => one_of(&[","]), 3 => one_of(&[", ", ",,", ",\t"]), 1 => one_of(&[" ,", " , "])];
-        let more = prop::collection::vec((comma, name()).prop_map(|(comma, name)| join(vec![comma, name])), 0..3);
-        (name(), prop_oneof![3 => Just(Vec::new()), 2 => more])
-            .prop_map(|(first, more)| join(vec![first, join(more)]))
-            .boxed()
-    }
-
-    fn address() -> Bytes {
-        let bits = prop_oneof![6 => (0..33_u32).prop_map(|bits| bits.to_string()), 1 => "[-+ ]?[0-9]{0,3}"];
-        let four = prop_oneof![
-            6 => any::<[u8; 4]>().prop_map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
-            2 => "(0|1|12|012|0x1f|256|08|4294967295)(\\.(0|7|255|010|0xFF|65536)){0,4}",
-        ];
-        let six = prop_oneof![
-            3 => any::<[u16; 8]>().prop_map(|words| std::net::Ipv6Addr::from(words).to_string()),
-            3 => "[0-9a-f]{0,4}(:[0-9a-f]{0,4}){1,7}",
-            2 => "(::|1:2::|::ffff:)(10.0.0.1|1|abcd)(%[0-9a-z]{0,2})?",
-        ];
-        let number = prop_oneof![3 => four, 2 => six].boxed();
-        let slash = (number.clone(), bits).prop_map(|(address, bits)| match bits.contains(' ') {
-            true => format!("\"{address}/{bits}\"").into_bytes(),
-            false => format!("{address}/{bits}").into_bytes(),
-        });
-        let masks = prop_oneof![
-            3 => one_of(&["255.255.0.0", "255.0.255.0", "255", "ffff::", "0xffffff00", "255.255"]),
-            1 => number.clone().prop_map(String::into_bytes),
-        ];
-        let mask = (number, one_of(&[" ", "\t ", "  "]), masks)
-            .prop_map(|(address, blank, mask)| join(vec![address.into_bytes(), blank, mask]));
-        prop_oneof![
-            4 => one_of(&["all", "samehost", "samenet", "\"all\"", "127.0.0.1/32", "::1/128"]),
-            2 => one_of(&["db.example.com", ".example.com", "a_b", "*", "\"\"", "\"a b\"", "all,samehost", "host/8"]),
-            6 => slash,
-            3 => mask,
-        ]
-        .boxed()
-    }
-
-    const OPTIONS: &[&str] = &[
-        "map=x",
-        "map=\"a b\"",
-        "\"map=y\"",
-        "map=",
-        "map",
-        "clientcert=verify-full",
-        "clientcert=verify-ca",
-        "clientcert=1",
-        "clientcert=0",
-        "clientcert=no-verify",
-        "clientname=DN",
-        "clientname=CN",
-        "pamservice=p",
-        "pam_use_hostname=1",
-        "ldapserver=l",
-        "ldapbasedn=\"dc=x, dc=y\"",
-        "ldapprefix=\"cn=\"",
-        "ldapsuffix=s",
-        "ldaptls=1",
-        "ldaptls=true",
-        "ldapport=389",
-        "ldapport=x",
-        "ldapbinddn=b",
-        "ldapbindpasswd=p",
-        "ldapsearchattribute=a",
-        "ldapscheme=ldaps",
-        "ldapsearchfilter=\"(a=$username)\"",
-        "krb_realm=R",
-        "include_realm=0",
-        "include_realm=1",
-        "compat_realm=1",
-        "upn_username=1",
-        "radiusservers=127.0.0.1",
-        "radiusservers=\"127.0.0.1,::1\"",
-        "radiussecrets=a",
-        "radiussecrets=\"a,b\"",
-        "radiusports=1812",
-        "radiusports=\"1,2\"",
-        "radiusports=x",
-        "radiusidentifiers=\"i,j\"",
-        "issuer=i",
-        "scope=\"s t\"",
-        "validator=x",
-        "validator=y",
-        "delegate_ident_mapping=1",
-        "foo=bar",
-        "=",
-        "\"\"",
-    ];
-
-    fn method() -> Bytes {
-        let plain = &[
-            "trust",
-            "reject",
-            "md5",
-            "password",
-            "scram-sha-256",
-            "peer",
-            "ident",
-            "cert",
-            "\"trust\"",
-            "gss",
-            "pam",
-        ];
-        let with = |method: &'static str, options: &'static [&'static str]| {
-            prop::collection::vec(prop::sample::select(options), 0..4).prop_map(move |options| {
-                let options: String = options.iter().flat_map(|option| [" ", option]).collect();
-                format!("{method}{options}").into_bytes()
-            })
-        };
-        prop_oneof![
-            10 => one_of(plain),
-            1 => one_of(&["sspi", "bsd", "oauth", "radius", "ldap", "TRUST", "trust,md5", "krb5", "", "@w1", "@method"]),
-            1 => with("ldap", &OPTIONS[14..26]),
-            1 => with("ldap ldapserver=l ldapbasedn=x", &OPTIONS[18..27]),
-            1 => with("radius radiusservers=127.0.0.1 radiussecrets=s", &OPTIONS[32..40]),
-            1 => with("radius", &OPTIONS[32..40]),
-            1 => with("gss", &OPTIONS[27..32]),
-            1 => with("peer", &OPTIONS[..5]),
-            1 => with("cert", &OPTIONS[..12]),
-            1 => with("md5", &OPTIONS[5..12]),
-            1 => with("oauth issuer=i scope=s", &OPTIONS[40..45]),
-            1 => with("scram-sha-256", OPTIONS),
-        ]
-        .boxed()
-    }
-
-    fn blank() -> Bytes {
-        prop_oneof![8 => one_of(&[" "]), 4 => one_of(&["\t", "   ", " \t", "\r "]), 1 => one_of(&[" \\\n", "\\\n ", " \\\r\n ", "\\\n"])].boxed()
-    }
-
-    fn rule() -> Bytes {
-        let local = (names(), names(), method())
-            .prop_map(|(databases, users, method)| vec![b"local".to_vec(), databases, users, method]);
-        let host = prop_oneof![
-            6 => one_of(&["host", "hostssl", "hostnossl"]),
-            2 => one_of(&["hostgssenc", "hostnogssenc", "\"host\""]),
-            1 => one_of(&["HOST", "hosts", "include", "host,host", "@type"]),
-        ];
-        let host = (host, names(), names(), address(), method())
-            .prop_map(|(kind, databases, users, address, method)| vec![kind, databases, users, address, method]);
-        let fields = prop_oneof![2 => local, 5 => host];
-        let blanks = prop::collection::vec(blank(), 5);
-        let tail = prop_oneof![6 => one_of(&[""]), 2 => one_of(&[" # note", "#x", " \t", " # \"open", " # \\"])];
-        (one_of(&["", "", "", " ", "\t"]), fields, blanks, tail)
-            .prop_map(|(indent, fields, blanks, tail)| {
-                let words = fields.into_iter().zip(blanks).enumerate();
-                let line = words.map(|(at, (word, blank))| if at == 0 { word } else { join(vec![blank, word]) });
-                join(vec![indent, join(line.collect()), tail])
-            })
-            .boxed()
-    }
-
-    fn line() -> Bytes {
-        let cut =
-            (rule(), any::<prop::sample::Index>()).prop_map(|(rule, at)| rule[..at.index(rule.len() + 1)].to_vec());
-        prop_oneof![
-            16 => rule(),
-            2 => one_of(&["", "# comment", "  # \"x", "\t"]),
-            2 => one_of(&["include i1", "include_if_exists i2", "include_if_exists missing", "include_dir dir", "include \"i1\"", "include i1 # x"]),
-            1 => one_of(&["include missing", "include_dir missing", "include i1 x", "include", "include i2,i1"]),
-            1 => cut,
-            1 => prop::collection::vec(any::<u8>(), 0..20).boxed(),
-        ]
-        .boxed()
-    }
-
-    fn lines(most: usize) -> Bytes {
-        let end = || prop_oneof![12 => one_of(&["\n"]), 3 => one_of(&["\r\n"]), 1 => one_of(&["\n\n", " \n", "\\\n"])];
-        let line = (line(), end()).prop_map(|(line, end)| join(vec![line, end]));
-        (prop::collection::vec(line, 0..most), any::<bool>())
-            .prop_map(|(lines, cut)| {
-                let mut all = join(lines);
-                if cut {
-                    all.pop();
-                }
-                all
-            })
-            .boxed()
-    }
-
-    /// Words for an `@file`; no file names one before it.
-    fn words(next: &'static str) -> Bytes {
-        let word = prop_oneof![6 => one_of(&["a", "b", "\"c d\"", "all", "+r", "/x", "\"@\""]), 1 => Just(next.as_bytes().to_vec())];
-        let end = one_of(&[" ", ",", "\n", ", ", "\r\n", " # x\n"]);
-        prop::collection::vec((word, end).prop_map(|(word, end)| join(vec![word, end])), 0..5).prop_map(join).boxed()
-    }
-
-    /// pg_hba.conf, and files for it to name.
-    pub fn files() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
-        let words = (words("@w2"), words("@\"w 3\""), words("@empty"));
-        (lines(12), words, lines(3), lines(3), lines(3)).prop_map(|(main, words, i1, i2, dir)| {
-            // What a file includes by its own name would never end.
-            let without = |bytes: Vec<u8>| {
-                String::from_utf8(bytes.clone()).map_or(Vec::new(), |text| text.replace("include", "x").into_bytes())
-            };
-            vec![
-                ("pg_hba.conf", main),
-                ("w1", words.0),
-                ("w2", words.1),
-                ("w 3", words.2),
-                ("empty", Vec::new()),
-                ("type", b"local".to_vec()),
-                ("method", b"md5".to_vec()),
-                ("i1", without(i1)),
-                ("i2", without(i2)),
-                ("dir/a.conf", without(dir)),
-                ("dir/b.conf", b"local dir_b all trust".to_vec()),
-                ("dir/w1", b"in_dir".to_vec()),
-            ]
-        })
-    }
-}
-
 /// Compares this many generated files. What fails is made as small as it can be, and its seed is kept.
 fn campaign(cases: u32) {
     let lab = Lab::start(&[("oauth_validator_libraries", "x")][..usize::from(crate::support::major() >= 18)]);
@@ -517,7 +278,7 @@ fn campaign(cases: u32) {
     let persistence = proptest::test_runner::FileFailurePersistence::Direct(Box::leak(seeds.to_string_lossy().into()));
     let config = Config { cases, failure_persistence: Some(Box::new(persistence)), ..Config::default() };
     let (rules, faults) = (Cell::new(0), Cell::new(0));
-    let run = TestRunner::new(config).run(&generated::files(), |files| {
+    let run = TestRunner::new(config).run(&hba_generated::files(), |files| {
         let files: Vec<_> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         lab.compare(&files).map_err(TestCaseError::fail)?;
         rules.set(rules.get() + lab.ours().len());
@@ -525,8 +286,13 @@ fn campaign(cases: u32) {
         Ok(())
     });
     run.unwrap();
-    println!("{cases} files with {} rules and {} faults", rules.get(), faults.get());
-    assert!(rules.get() > faults.get(), "the files are mostly wrong: {} rules, {} faults", rules.get(), faults.get());
+    eprintln!("{cases} files with {} rules and {} faults", rules.get(), faults.get());
+    assert!(
+        3 * rules.get() > faults.get(),
+        "the files are mostly wrong: {} rules, {} faults",
+        rules.get(),
+        faults.get()
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod conformance;
 mod databases;
 mod definitions;
 mod hba_files;
+mod hba_generated;
 mod hba_view;
 mod large_objects;
 mod objects;
