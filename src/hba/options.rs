@@ -43,6 +43,11 @@ const OPTIONS: &[(&str, u32, &[HbaMethod])] = &[
     ("delegate_ident_mapping", 18, &[Oauth]),
 ];
 
+/// Whether a text begins with an option.
+pub(super) fn is_option(text: &[u8]) -> bool {
+    OPTIONS.iter().any(|(name, ..)| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
+}
+
 /// What the options of a rule depend on.
 #[derive(Clone, Copy)]
 pub(super) struct Rule<'a> {
