@@ -82,7 +82,7 @@ fn expected(row: &Value) -> Row {
 fn dialect(major: u64, case: &Value, expected: &Value) -> Dialect {
     let mut dialect = Dialect::new(ServerVersion::parse(&major.to_string()).unwrap());
     dialect.tls = case["server_ssl"].as_bool();
-    (dialect.sspi, dialect.bsd, dialect.oauth) = (Some(false), Some(false), Some(false));
+    (dialect.sspi, dialect.bsd, dialect.oauth_validators) = (Some(false), Some(false), Some(Vec::new()));
     let has = expected["build_has_option"].as_bool();
     match case["build_option"].as_str() {
         None => {}

@@ -21,14 +21,14 @@ pub struct Dialect {
     pub bsd: Option<bool>,
     /// Whether it was built with SSPI: on Windows.
     pub sspi: Option<bool>,
-    /// Whether the setting `oauth_validator_libraries` names a library (PostgreSQL 18).
-    pub oauth: Option<bool>,
+    /// The libraries in the setting `oauth_validator_libraries` (PostgreSQL 18).
+    pub oauth_validators: Option<Vec<String>>,
 }
 
 impl Dialect {
     /// A server of which nothing but the version is known.
     pub fn new(version: ServerVersion) -> Self {
-        Self { version, tls: None, gssapi: None, ldap: None, pam: None, bsd: None, sspi: None, oauth: None }
+        Self { version, tls: None, gssapi: None, ldap: None, pam: None, bsd: None, sspi: None, oauth_validators: None }
     }
 
     /// How a file is taken into lines and words.

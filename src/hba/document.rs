@@ -300,7 +300,8 @@ impl Document {
         while length > 0 && (!before.ends_with(b"\n") || is_open(&before, reading)) {
             before.extend_from_slice(self.line_end(at));
         }
-        let (new_lead, new_lines) = (before.split_off(length), count_lines(&before, reading));
+        let new_lines = count_lines(&before, reading);
+        let new_lead = before.split_off(length);
         if let Some(Block { text: Text::New { lead, lead_lines, .. }, .. }) = self.blocks.get_mut(at) {
             (*lead, *lead_lines) = (new_lead, new_lines - lines);
         }

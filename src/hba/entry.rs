@@ -1,5 +1,6 @@
 //! A rule where it stands.
 use super::rule::HbaRule;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -35,5 +36,12 @@ impl Deref for HbaEntry {
 
     fn deref(&self) -> &HbaRule {
         &self.rule
+    }
+}
+
+/// The rule, as [`HbaRule`] is displayed.
+impl fmt::Display for HbaEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rule.fmt(f)
     }
 }

@@ -12,8 +12,8 @@ const METHOD: usize = 4;
 /// What stands between the words of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gaps {
-    /// One of these between any two.
-    One(u8),
+    /// As many blanks or tabs between any two.
+    Same { byte: u8, count: usize },
     /// As many blanks as it takes to reach a column, or tabs first.
     Columns { tabs: bool },
 }
@@ -32,7 +32,7 @@ pub(super) fn line<'a>(
     reading: Reading,
 ) -> Vec<u8> {
     let samples: Vec<_> = around.filter_map(|(line, rule)| sample(line, rule, reading)).collect();
-    let gaps = most_common(samples.iter().map(|sample| sample.gaps)).unwrap_or(Gaps::One(b' '));
+    let gaps = most_common(samples.iter().map(|sample| sample.gaps)).unwrap_or(Gaps::Same { byte: b' ', count: 1 });
     let has_address = !words.first().is_some_and(|word| word == b"local");
     let mut line = Vec::new();
     for (index, word) in words.iter().enumerate() {
@@ -53,14 +53,14 @@ pub(super) fn with_comment(line: &mut Vec<u8>, comment: &[u8], before: &[u8]) {
 }
 
 fn separate(line: &mut Vec<u8>, gaps: Gaps, start: Option<usize>, first: bool) {
-    let (one, start) = match gaps {
-        Gaps::One(byte) => (byte, if first { start } else { None }),
-        Gaps::Columns { tabs: true } => (b'\t', start),
-        Gaps::Columns { tabs: false } => (b' ', start),
+    let (one, count, start) = match gaps {
+        Gaps::Same { byte, count } => (byte, count, if first { start } else { None }),
+        Gaps::Columns { tabs: true } => (b'\t', 1, start),
+        Gaps::Columns { tabs: false } => (b' ', 1, start),
     };
     let mut at = width(line, 0);
     if !first && start.is_none_or(|start| at >= start) {
-        line.push(one);
+        line.extend(std::iter::repeat_n(one, count));
         return;
     }
     let start = start.unwrap_or_default();
@@ -100,9 +100,13 @@ fn sample(line: &[u8], rule: &HbaRule, reading: Reading) -> Option<Sample> {
     }
     let ends = spans.iter().take(method).map(|span| span.end);
     let gaps: Vec<_> = ends.zip(spans.iter().skip(1)).filter_map(|(end, next)| line.get(end..next.start)).collect();
-    let gaps = match gaps.first()? {
-        [one @ (b' ' | b'\t')] if gaps.iter().all(|gap| gap == &[*one]) => Gaps::One(*one),
-        _ => Gaps::Columns { tabs: gaps.iter().any(|gap| gap.contains(&b'\t')) },
+    let one = *gaps.first()?;
+    let byte = *one.first()?;
+    let is_same =
+        matches!(byte, b' ' | b'\t') && one.iter().all(|other| *other == byte) && gaps.iter().all(|gap| *gap == one);
+    let gaps = match is_same {
+        true => Gaps::Same { byte, count: one.len() },
+        false => Gaps::Columns { tabs: gaps.iter().any(|gap| gap.contains(&b'\t')) },
     };
     Some(Sample { gaps, starts })
 }
@@ -149,7 +153,7 @@ mod tests {
         assert_eq!(laid_out("host all all 10.0.0.0;255.0.255.0 md5", &[HOST]).replace(';', " "), mask);
         assert_eq!(
             laid_out("host shop app all md5", &[LOCAL]),
-            "host    shop            app all                         md5"
+            "host    shop            app all                                 md5"
         );
     }
 
@@ -157,6 +161,7 @@ mod tests {
     fn single_blanks_and_tabs_are_kept() {
         assert_eq!(laid_out("host shop app all md5", &[]), "host shop app all md5");
         assert_eq!(laid_out("host shop app all md5", &["local all all trust", LOCAL]), "host shop app all md5");
+        assert_eq!(laid_out("host s a all md5", &["local  all  all  trust"]), "host  s  a  all  md5");
         assert_eq!(laid_out("host s a all md5", &["  host\tall\tall\tall\ttrust"]), "  host\ts\ta\tall\tmd5");
         let tabs = "host\tall\t\tall\t\t127.0.0.1/32\ttrust";
         assert_eq!(laid_out("host shop application all md5", &[tabs]), "host\tshop\t\tapplication\tall\t\tmd5");

@@ -43,6 +43,11 @@ const OPTIONS: &[(&str, u32, &[HbaMethod])] = &[
     ("delegate_ident_mapping", 18, &[Oauth]),
 ];
 
+/// Whether a text begins with an option.
+pub(super) fn is_option(text: &[u8]) -> bool {
+    OPTIONS.iter().any(|(name, ..)| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
+}
+
 /// What the options of a rule depend on.
 #[derive(Clone, Copy)]
 pub(super) struct Rule<'a> {
@@ -187,8 +192,16 @@ fn oauth(options: &[HbaOption], dialect: &Dialect) -> Result<(), String> {
             return Err(format!("the method oauth needs {name}"));
         }
     }
-    if dialect.oauth == Some(false) {
-        return Err("the method oauth needs a library in the setting oauth_validator_libraries".into());
+    let validator = last(options, "validator");
+    match (dialect.oauth_validators.as_deref(), validator) {
+        (Some([]), _) => return Err("the method oauth needs a library in the setting oauth_validator_libraries".into()),
+        (Some([_, _, ..]), None) => {
+            return Err("the method oauth needs validator, because there are several oauth_validator_libraries".into());
+        }
+        (Some(known), Some(validator)) if !known.iter().any(|library| library.as_bytes() == validator) => {
+            return Err(format!("the validator {} is not among the oauth_validator_libraries", quoted(validator)));
+        }
+        _ => {}
     }
     if last(options, "map").is_some() && last(options, "delegate_ident_mapping") == Some(b"1") {
         return Err("the option map does not go with delegate_ident_mapping=1".into());

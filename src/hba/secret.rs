@@ -1,4 +1,5 @@
 //! Passwords in pg_hba.conf, which are never shown.
+use super::options::is_option;
 
 /// What stands in the place of a secret.
 pub(super) const MASK: &str = "********";
@@ -68,15 +69,16 @@ fn find(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// How long the value is that begins here, up to a blank, a comma or the end of the line outside of quotes; blanks
-/// before it belong to it, because it may be a mistake that they stand there.
+/// How long the value is that begins here, up to the next option, a comment or the end of the line: words that are
+/// none may belong to a secret that lacks its quotes.
 fn value(bytes: &[u8], mut inside: bool) -> usize {
     let mut started = false;
     let mut before = 0;
     for (at, byte) in bytes.iter().enumerate() {
         let ends = match byte {
             b'\n' => before != b'\\',
-            b' ' | b'\t' | b',' | b'#' => started && !inside,
+            b'#' => !inside,
+            b' ' | b'\t' | b',' => started && !inside && ends_at(bytes.get(at..).unwrap_or_default()),
             b'"' => {
                 inside = !inside;
                 started = true;
@@ -95,6 +97,13 @@ fn value(bytes: &[u8], mut inside: bool) -> usize {
         }
     }
     bytes.len()
+}
+
+/// Whether what follows these blanks or commas is no secret.
+fn ends_at(bytes: &[u8]) -> bool {
+    let word = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b',' | b'\r' | b'"')).unwrap_or(bytes.len());
+    let rest = bytes.get(word..).unwrap_or_default();
+    matches!(rest.first(), None | Some(b'\n' | b'#')) || is_option(rest)
 }
 
 /// A mask in the place of a value, one on each of its lines.
@@ -116,12 +125,13 @@ mod tests {
     fn secrets_are_masked_wherever_they_stand() {
         for (text, expected) in [
             ("a ldapbindpasswd=s3 map=x\nb", "a ldapbindpasswd=******** map=x\nb"),
-            ("a radiussecrets=\"s 3,\"\"s\" b\n", "a radiussecrets=******** b\n"),
-            ("a \"radiussecrets=s 3\" b\n", "a \"radiussecrets=******** b\n"),
-            ("a \"radiussecrets\"=\"s 3\" b", "a \"radiussecrets\"=******** b"),
-            ("# \"my radiussecrets=s 3\" b", "# \"my radiussecrets=******** b"),
-            ("# LDAPBINDPASSWD = s3 x\n", "# LDAPBINDPASSWD =******** x\n"),
-            ("radiussecrets=a\\\nb\\\r\nc d\ne", "radiussecrets=********\n********\n******** d\ne"),
+            ("a radiussecrets=\"s 3,\"\"s\",\"map=b\"\n", "a radiussecrets=********,\"map=b\"\n"),
+            ("a \"radiussecrets=s 3\" scope=b\n", "a \"radiussecrets=******** scope=b\n"),
+            ("a \"radiussecrets\"=\"s 3\" # b", "a \"radiussecrets\"=******** # b"),
+            ("# \"my radiussecrets=s 3\" b", "# \"my radiussecrets=********"),
+            ("a ldapbindpasswd=my s3=x, y map=z", "a ldapbindpasswd=******** map=z"),
+            ("# LDAPBINDPASSWD = s3 x\n", "# LDAPBINDPASSWD =********\n"),
+            ("radiussecrets=a\\\nb\\\r\nc scope=d\ne", "radiussecrets=********\n********\n******** scope=d\ne"),
             ("radiussecret=s,radiussecrets=t#x", "radiussecret=********,radiussecrets=********#x"),
             ("radiussecrets=", "radiussecrets="),
             ("radiussecrets=\nlocal", "radiussecrets=\nlocal"),

@@ -1,6 +1,7 @@
 //! Rules as `pg_hba_file_rules` shows them.
-use pgsteward::ServerVersion;
-use pgsteward::hba::{ConnectionType, HbaAddress, HbaDatabase, HbaEntry, HbaFile, HbaMethod, HbaRule, HbaUser};
+use pgsteward::hba::{
+    ConnectionType, Dialect, HbaAddress, HbaDatabase, HbaEntry, HbaFile, HbaMethod, HbaRule, HbaUser,
+};
 use std::net::IpAddr;
 
 /// A row of the view, or of the cases; texts that are no UTF-8 with U+FFFD.
@@ -44,11 +45,14 @@ impl Address {
 pub fn rows(file: &HbaFile) -> Vec<Row> {
     let other = |name: &str| (name != file.path()).then(|| name.to_owned());
     let warnings = file.warnings();
-    let warned = |entry: &HbaEntry| warnings.iter().any(|w| w.file == entry.file() && w.line == entry.line());
+    // The server forgets its warning where it looks for the validator of oauth.
+    let forgets = |entry: &HbaEntry| entry.effective().method == HbaMethod::Oauth;
+    let warned =
+        |entry: &HbaEntry| !forgets(entry) && warnings.iter().any(|w| w.file == entry.file() && w.line == entry.line());
     let rules = file.iter().map(|entry| Row {
         file: other(entry.file()),
         line: entry.line(),
-        rule: Some(shown(entry.effective(), &file.dialect().version)),
+        rule: Some(shown(entry.effective(), file.dialect())),
         warning: warned(entry),
     });
     let mut rows: Vec<_> = rules.collect();
@@ -62,7 +66,7 @@ pub fn rows(file: &HbaFile) -> Vec<Row> {
     rows
 }
 
-fn shown(rule: &HbaRule, version: &ServerVersion) -> Shown {
+fn shown(rule: &HbaRule, dialect: &Dialect) -> Shown {
     let databases = rule.databases.iter().map(|database| match database {
         HbaDatabase::All => "all".into(),
         HbaDatabase::SameUser => "sameuser".into(),
@@ -96,13 +100,16 @@ fn shown(rule: &HbaRule, version: &ServerVersion) -> Shown {
         address,
         mask,
         method: rule.method.to_string(),
-        options: options(rule, version),
+        options: options(rule, dialect),
     }
 }
 
 /// The options as the view has them: the effective ones, in its order, and not all.
-fn options(rule: &HbaRule, version: &ServerVersion) -> Vec<String> {
+fn options(rule: &HbaRule, dialect: &Dialect) -> Vec<String> {
     let last = |name: &str| rule.options.iter().rfind(|option| option.name == name).map(|o| o.value.to_string());
+    if last("ldapurl").is_some() {
+        return vec!["ldapurl".into()];
+    }
     let mut shown = Vec::new();
     let mut value = |name: &str| shown.extend(last(name).map(|value| format!("{name}={value}")));
     match rule.method {
@@ -115,14 +122,16 @@ fn options(rule: &HbaRule, version: &ServerVersion) -> Vec<String> {
         }
         _ => value("map"),
     }
-    shown.extend(client_certificate(rule, last("clientcert").as_deref(), version));
+    shown.extend(client_certificate(rule, last("clientcert").as_deref(), dialect));
     let mut value = |name: &str| shown.extend(last(name).map(|value| format!("{name}={value}")));
     value("pamservice");
     if rule.method == HbaMethod::Ldap {
         value("ldapserver");
         if let Some(port) = last("ldapport") {
-            let digits: String = port.trim().chars().take_while(char::is_ascii_digit).collect();
-            shown.push(format!("ldapport={digits}"));
+            let port = port.trim();
+            let end = port.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(port.len());
+            // The server keeps the low half.
+            shown.push(format!("ldapport={}", port[..end].parse::<i64>().unwrap_or(i64::MAX) as i32));
         }
         shown.extend(last("ldapscheme").map(|value| format!("ldapscheme={value}")));
         if last("ldaptls").is_some_and(|value| value == "1") {
@@ -138,17 +147,22 @@ fn options(rule: &HbaRule, version: &ServerVersion) -> Vec<String> {
     for name in rest {
         shown.extend(last(name).map(|value| format!("{name}={value}")));
     }
+    if let (HbaMethod::Oauth, None, Some([only])) =
+        (rule.method, last("validator"), dialect.oauth_validators.as_deref())
+    {
+        shown.push(format!("validator={only}"));
+    }
     if last("delegate_ident_mapping").is_some_and(|value| value == "1") {
         shown.push("delegate_ident_mapping=true".into());
     }
     shown
 }
 
-fn client_certificate(rule: &HbaRule, value: Option<&str>, version: &ServerVersion) -> Option<String> {
+fn client_certificate(rule: &HbaRule, value: Option<&str>, dialect: &Dialect) -> Option<String> {
     if rule.connection != ConnectionType::HostSsl {
         return None;
     }
-    let shown = match (version.major(), rule.method, value) {
+    let shown = match (dialect.version.major(), rule.method, value) {
         (..12, HbaMethod::Cert, _) | (..12, _, Some("1")) => "true",
         (..12, ..) => return None,
         (_, HbaMethod::Cert, _) | (_, _, Some("verify-full")) => "verify-full",

@@ -4,6 +4,8 @@ mod conformance;
 mod databases;
 mod definitions;
 mod hba_alter;
+mod hba_files;
+mod hba_generated;
 mod hba_judge;
 mod hba_killed;
 mod hba_view;
