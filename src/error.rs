@@ -210,6 +210,26 @@ impl Error {
         }
     }
 
+    /// The same error, with what came after it.
+    pub(crate) fn and(mut self, words: &str) -> Self {
+        let text = match &mut self {
+            Self::Conflict { theirs: text, .. }
+            | Self::Unsupported { needs: text, .. }
+            | Self::Denied { reason: text, .. }
+            | Self::Invalid { why: text, .. }
+            | Self::Connection { reason: text, .. }
+            | Self::OsCommand { failure: text, .. }
+            | Self::Hba { problem: text, .. }
+            | Self::NotFound { what: text }
+            | Self::AlreadyExists { what: text }
+            | Self::Io { action: text, .. } => text,
+            Self::Server { cause, .. } => &mut cause.message,
+        };
+        text.push_str("; ");
+        text.push_str(words);
+        self
+    }
+
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Invalid { what: what.into(), why: why.into() }
     }

@@ -1,9 +1,13 @@
 //! pg_hba.conf: who may connect, read and changed as a list of rules
 //! ([documentation](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)).
 mod address;
+mod alter;
+mod alter_options;
 mod assemble;
+mod backups;
 #[cfg(test)]
 mod cases;
+mod change;
 mod connection;
 mod decide;
 mod decision;
@@ -14,15 +18,18 @@ mod document;
 mod entry;
 mod expression;
 mod fault;
+mod feed;
 mod files;
 mod finding;
 mod given;
+mod in_place;
 mod judged;
 mod layout;
 mod ldap_url;
 mod lint;
 mod list;
 mod lockout;
+mod managed;
 mod matrix;
 mod method;
 mod name;
@@ -30,7 +37,11 @@ mod network;
 mod options;
 mod parse;
 mod pattern;
+mod proof;
+mod read;
+mod replace;
 mod resolver;
+mod rights;
 mod roles;
 mod rule;
 #[cfg(test)]
@@ -38,11 +49,13 @@ mod sample;
 mod secret;
 mod shadow;
 mod survey;
+mod swap;
 mod token;
 mod traps;
 mod world;
 mod write;
 
+pub use self::alter_options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 pub use self::connection::{Connection, ConnectionKind, Replication};
 pub use self::decide::Judge;
 pub use self::decision::{Access, Decision, Doubt, Mismatch, Outcome, RulePlace, Unknown};

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
+mod copy;
+mod probe;
+
 pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
     config: Option<Config>,

@@ -1,6 +1,6 @@
 //! What changed in a file, as a unified diff.
 use super::secret;
-use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices_deadline};
+use similar::{Algorithm, ChangeTag, DiffOp, DiffTag, capture_diff_slices_deadline};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,7 @@ pub(crate) fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
         return String::new();
     }
     let (shown_old, shown_new) = (secret::masked(old), secret::masked(new));
-    let (lines_old, lines_new) = (lines(old), lines(new));
-    let operations =
-        capture_diff_slices_deadline(Algorithm::Myers, &lines_old, &lines_new, Some(Instant::now() + PATIENCE));
+    let operations = operations(old, new);
     let shown = (lines(&shown_old), lines(&shown_new));
     let mut text = format!("--- {path}\n+++ {path}\n");
     for group in similar::group_diff_ops(operations, CONTEXT) {
@@ -40,6 +38,20 @@ pub(crate) fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
     text
 }
 
+/// How many lines are new, and how many are gone.
+pub(crate) fn counts(old: &[u8], new: &[u8]) -> (usize, usize) {
+    let operations = operations(old, new);
+    let changed = || operations.iter().filter(|operation| operation.tag() != DiffTag::Equal);
+    (
+        changed().map(|operation| operation.new_range().len()).sum(),
+        changed().map(|operation| operation.old_range().len()).sum(),
+    )
+}
+
+fn operations(old: &[u8], new: &[u8]) -> Vec<DiffOp> {
+    capture_diff_slices_deadline(Algorithm::Myers, &lines(old), &lines(new), Some(Instant::now() + PATIENCE))
+}
+
 fn header(group: &[DiffOp], text: &mut String) {
     let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
     let range = |start: usize, end: usize| match end - start {
@@ -56,4 +68,15 @@ fn header(group: &[DiffOp], text: &mut String) {
 
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|byte| *byte == b'\n').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+
+    #[test]
+    fn a_changed_line_is_one_that_is_gone_and_one_that_is_new() {
+        assert_eq!(counts(b"a\nb\nc\n", b"a\nx\nc\nd"), (2, 1));
+        assert_eq!(counts(b"a\n", b"a\n"), (0, 0));
+    }
 }

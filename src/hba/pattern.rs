@@ -26,7 +26,8 @@ type Outcome<T = ()> = Result<T, &'static str>;
 /// What is wrong with a regular expression; none if nothing is.
 pub(super) fn fault(regex: &[u8]) -> Option<&'static str> {
     let text: Vec<char> = String::from_utf8_lossy(regex).chars().collect();
-    let mut checker = Checker { text: &text, at: 0, expanded: false, groups: Vec::new(), looks: 0, opened: 0, closed: Vec::new() };
+    let mut checker =
+        Checker { text: &text, at: 0, expanded: false, groups: Vec::new(), looks: 0, opened: 0, closed: Vec::new() };
     checker.all().err()
 }
 
@@ -378,11 +379,49 @@ mod tests {
     #[test]
     fn good_expressions_are_taken() {
         for regex in [
-            "", "a", "^app_(rw|ro)$", "a||b", "()", "a{1,3}", "a{2}?", "a{3,}", "a{", "a{x}", "a*?", "[]a]", "[^]a]",
-            "[a-]", "[-a]", "[a-z0-9_]", "[[:alpha:]_]", "[[.a.]-c]", "[[=a=]]", r"\d\w\s\D", r"[\d\n]", r"(a)\1",
-            r"\m\M\y\A\Z", r"\x41\u0041\U00000041\0\101", r"\-\.\/", "(?:a)*", "(?=a)b", "(?<!a)b", "(?#c)a", "a(?#c)*",
-            "***=a(", "***:a", "(?i)a", "(?x) a # (\n b", "(?q)a(", "[[:<:]]a[[:>:]]", "a{255}", "(a(b)\\2)", "]", "}",
-            "[a-a]", r"(a)\10", "x(?=(a))",
+            "",
+            "a",
+            "^app_(rw|ro)$",
+            "a||b",
+            "()",
+            "a{1,3}",
+            "a{2}?",
+            "a{3,}",
+            "a{",
+            "a{x}",
+            "a*?",
+            "[]a]",
+            "[^]a]",
+            "[a-]",
+            "[-a]",
+            "[a-z0-9_]",
+            "[[:alpha:]_]",
+            "[[.a.]-c]",
+            "[[=a=]]",
+            r"\d\w\s\D",
+            r"[\d\n]",
+            r"(a)\1",
+            r"\m\M\y\A\Z",
+            r"\x41\u0041\U00000041\0\101",
+            r"\-\.\/",
+            "(?:a)*",
+            "(?=a)b",
+            "(?<!a)b",
+            "(?#c)a",
+            "a(?#c)*",
+            "***=a(",
+            "***:a",
+            "(?i)a",
+            "(?x) a # (\n b",
+            "(?q)a(",
+            "[[:<:]]a[[:>:]]",
+            "a{255}",
+            "(a(b)\\2)",
+            "]",
+            "}",
+            "[a-a]",
+            r"(a)\10",
+            "x(?=(a))",
         ] {
             assert_eq!(fault(regex.as_bytes()), None, "{regex}");
         }

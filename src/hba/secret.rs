@@ -10,6 +10,11 @@ pub(super) fn is_name(name: &[u8]) -> bool {
     NAMES.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
+/// Whether there is one.
+pub(super) fn is_in(bytes: &[u8]) -> bool {
+    masked(bytes) != bytes
+}
+
 /// The text of a file with its secrets masked: also in comments, and in lines that the server refuses. Lines stay
 /// lines.
 pub(super) fn masked(bytes: &[u8]) -> Vec<u8> {
