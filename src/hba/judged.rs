@@ -179,7 +179,8 @@ pub(super) fn check_lock_outs(cluster: &Cluster, before: &HbaFile, after: &HbaFi
         [] => Ok(()),
         found => {
             let sessions: Vec<_> = found.iter().map(LockOut::to_string).collect();
-            Err(Error::invalid(format!("rules for {}", after.path()), sessions.join("; ")))
+            let why = format!("{}; HbaOptions::lock_out allows it", sessions.join("; "));
+            Err(Error::invalid(format!("rules for {}", after.path()), why))
         }
     }
 }

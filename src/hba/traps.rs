@@ -48,9 +48,7 @@ impl Traps<'_> {
             if text.contains(&0) {
                 self.say(FindingKind::NulByte, line, "a NUL byte hides the rest of its line");
             }
-            let ends = text.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            let inside = text.get(..text.len() - ends).unwrap_or_default();
-            if inside.contains(&b'\r') {
+            if without_end(text).contains(&b'\r') {
                 self.say(
                     FindingKind::CarriageReturn,
                     line,
@@ -63,57 +61,61 @@ impl Traps<'_> {
     /// Goes through a line and those that continue it, with the server's rules for quotes.
     fn written(&mut self, first: usize, text: &[u8], reading: Reading) {
         let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let last = first + lines.len().saturating_sub(1);
         let (mut inside, mut before) = (false, Before::Nothing);
-        for (place, line) in lines.iter().enumerate() {
-            let line_number = first + place;
-            let is_last = place + 1 == lines.len();
-            let end = line.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            let mut line = line.get(..line.len() - end).unwrap_or_default();
-            if !is_last {
+        for (number, line) in (first..).zip(lines) {
+            let mut line = without_end(line);
+            if number < last {
                 line = line.strip_suffix(b"\\").unwrap_or(line);
             }
             if !reading.continues && line.ends_with(b"\\") {
                 let message = "from PostgreSQL 14 on, the backslash at the end takes the next line along with this one";
-                self.say(FindingKind::OtherVersion, line_number, message);
+                self.say(FindingKind::OtherVersion, number, message);
             }
             for (at, byte) in line.iter().enumerate() {
                 match byte {
                     b'"' => (inside, before) = (!inside, Before::Word),
                     _ if inside => {}
-                    b'#' => return self.comment(line_number, is_last, before, line.get(..at).unwrap_or_default()),
-                    b',' => {
-                        if before == Before::Blank {
-                            self.say(FindingKind::BlankBeforeComma, line_number, BLANK_BEFORE_COMMA);
-                        }
-                        before = Before::Comma;
+                    b'#' => {
+                        let word = line.get(..at).filter(|_| before == Before::Word).unwrap_or_default();
+                        return self.comment(number, number == last, word);
                     }
-                    b' ' | b'\t' | b'\r' => {
-                        if before == Before::Comma {
-                            self.say(FindingKind::BlankAfterComma, line_number, BLANK_AFTER_COMMA);
-                        }
-                        before = if before == Before::Nothing { Before::Nothing } else { Before::Blank };
-                    }
-                    _ => before = Before::Word,
+                    _ => before = self.between(number, before, *byte),
                 }
             }
         }
-        let last = first + lines.len().saturating_sub(1);
         if inside {
             self.say(FindingKind::OpenQuote, last, "a quote is not closed, and takes the rest of the line");
         }
         if before == Before::Comma {
-            self.say(FindingKind::BlankAfterComma, last, BLANK_AFTER_COMMA);
+            self.say(FindingKind::BlankAfterComma, last, AFTER_COMMA);
         }
     }
 
-    fn comment(&mut self, line: usize, is_last: bool, before: Before, text: &[u8]) {
+    /// Takes a byte outside quotes; returns what then stands before the next one.
+    fn between(&mut self, line: usize, before: Before, byte: u8) -> Before {
+        match (byte, before) {
+            (b',', Before::Blank) => self.say(FindingKind::BlankBeforeComma, line, BEFORE_COMMA),
+            (b' ' | b'\t' | b'\r', Before::Comma) => self.say(FindingKind::BlankAfterComma, line, AFTER_COMMA),
+            (b' ' | b'\t' | b'\r', Before::Nothing) => return Before::Nothing,
+            _ => {}
+        }
+        match byte {
+            b',' => Before::Comma,
+            b' ' | b'\t' | b'\r' => Before::Blank,
+            _ => Before::Word,
+        }
+    }
+
+    /// Takes the beginning of a comment, and the text directly before it.
+    fn comment(&mut self, line: usize, is_last: bool, text: &[u8]) {
         if !is_last {
             let message =
                 "the comment ends in a backslash, and so goes on in the next line: what stands there is no rule";
             self.say(FindingKind::ContinuedComment, line, message);
         }
         let word = text.rsplit(|byte| matches!(byte, b' ' | b'\t' | b',')).next().unwrap_or_default();
-        if before == Before::Word && word.starts_with(b"/") {
+        if word.starts_with(b"/") {
             let message = "a # begins a comment in the middle of a regular expression; quote the expression";
             self.say(FindingKind::CutExpression, line, message);
         }
@@ -154,8 +156,14 @@ impl Traps<'_> {
     }
 }
 
-const BLANK_BEFORE_COMMA: &str = "a blank before the comma ends the list: what follows is the next field";
-const BLANK_AFTER_COMMA: &str = "a list goes on after a comma, also after a blank: what follows is part of it";
+/// A line without what ends it.
+fn without_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    line.get(..line.len() - end).unwrap_or_default()
+}
+
+const BEFORE_COMMA: &str = "a blank before the comma ends the list: what follows is the next field";
+const AFTER_COMMA: &str = "a list goes on after a comma, also after a blank: what follows is part of it";
 
 /// What stands before a byte.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,7 +1,8 @@
 //! Who may connect, as the server would decide it.
 use crate::support::{connect, fresh, major, server, unique};
 use pgsteward::hba::{
-    Access, Connection, ConnectionKind, Dialect, HbaFile, HbaName, Outcome, PeerKind, Replication, World,
+    Access, Connection, ConnectionKind, Dialect, FindingKind, HbaFile, HbaName, Outcome, PeerKind, Replication,
+    Severity, World,
 };
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Ident, sql};
@@ -410,4 +411,94 @@ fn expressions_match_what_they_match_on_the_server() {
     }
     println!("{compared} compared");
     assert!(compared > 2000, "{compared}");
+}
+
+/// A server that lets everybody in, one role and one database in it.
+fn shop() -> (TestServer, Cluster) {
+    let server = TestServer::start().unwrap();
+    let cluster = Cluster::connect(&server.dsn()).unwrap();
+    for statement in ["CREATE ROLE staff", "CREATE ROLE app LOGIN IN ROLE staff", "CREATE DATABASE shop"] {
+        cluster.execute(statement, &[]).unwrap();
+    }
+    (server, cluster)
+}
+
+#[test]
+fn rules_of_a_cluster_are_judged_as_they_are_in_the_list() {
+    let (_server, cluster) = shop();
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.clear().unwrap();
+    hba.extend([
+        "local all postgres peer",
+        "host shop +staff 10.0.0.0/8 scram-sha-256",
+        "host shop app 10.1.0.0/16 md5",
+        "host stock nobody 127.0.0.1/32 trust",
+        "local all all scram-sha-256",
+    ])
+    .unwrap();
+    let connection = Connection::tcp([10, 1, 2, 3], "shop", "app");
+    assert_eq!(hba.decide(&connection).unwrap().rule().map(|rule| rule.index), Some(1));
+    let others = [Connection::local("shop", "app"), Connection::tcp([10, 1, 2, 3], "shop", "postgres")];
+    let decisions = hba.decide_all(&others).unwrap();
+    let rules: Vec<_> = decisions.iter().map(|decision| decision.rule().map(|rule| rule.index)).collect();
+    assert_eq!(rules, [Some(4), None]);
+    assert!(hba.explain(&connection).unwrap().contains("it is for another type of connection"));
+
+    let kinds: Vec<_> = hba.lint().unwrap().into_iter().map(|finding| finding.kind).collect();
+    for kind in [FindingKind::Unreachable, FindingKind::UnknownDatabase, FindingKind::UnknownRole] {
+        assert_eq!(kinds.iter().filter(|found| **found == kind).count(), 1, "{kind:?} in {kinds:?}");
+    }
+    let matrix = hba.access_matrix(["app", "postgres"], ["shop"], ["10.1.2.3".parse().unwrap()]).unwrap();
+    assert_eq!(
+        matrix.to_string(),
+        "\
+user      database  local          10.1.2.3
+app       shop      scram-sha-256  scram-sha-256
+postgres  shop      peer           no rule
+"
+    );
+}
+
+#[test]
+fn an_expression_that_only_the_server_understands_is_asked_about_in_one_query() {
+    let (_server, cluster) = shop();
+    let mut hba = cluster.hba_rules().unwrap();
+    let decide = |hba: &pgsteward::hba::HbaRules, database: &str| {
+        let connection = Connection::local(database, "app");
+        hba.decide(&connection).unwrap().rule().map(|rule| rule.index)
+    };
+    if major() < 16 {
+        hba.insert(0, "local \"/^(s).*\\1\" all reject").unwrap();
+        assert_eq!((decide(&hba, "shops"), decide(&hba, "/^(s).*\\1")), (Some(1), Some(0)));
+        return;
+    }
+    hba.insert(0, "local \"/^(s).*\\1$\" all reject").unwrap();
+    assert_eq!((decide(&hba, "shops"), decide(&hba, "shop")), (Some(0), Some(1)));
+}
+
+#[test]
+fn a_change_that_locks_somebody_out_is_refused() {
+    let (server, cluster) = shop();
+    let standby = server.standby().unwrap();
+    let mut hba = cluster.hba_rules().unwrap();
+    let before = hba.old_bytes().to_vec();
+    assert_eq!(hba.lock_outs().unwrap(), []);
+
+    hba.insert(0, "local postgres postgres reject").unwrap();
+    let error = hba.alter().unwrap_err().to_string();
+    assert!(error.contains("this program's own session") && error.contains("line"), "{error}");
+    assert_eq!(hba.lock_outs().unwrap()[0].peer.kind, PeerKind::Own);
+    hba.revert();
+
+    hba.insert(0, "local replication all reject").unwrap();
+    let error = hba.alter().unwrap_err().to_string();
+    assert!(error.contains("the replica") && !error.contains("own session"), "{error}");
+    let findings = hba.lint().unwrap();
+    let worst = findings.iter().max_by_key(|finding| finding.severity()).unwrap();
+    assert_eq!((worst.kind, worst.severity()), (FindingKind::LockOut, Severity::Error), "{worst}");
+
+    assert_eq!(std::fs::read(server.data_directory().join("pg_hba.conf")).unwrap(), before);
+    drop(standby);
+    hba.insert(0, "local replication postgres trust").unwrap();
+    assert_eq!(hba.lock_outs().unwrap(), []);
 }
