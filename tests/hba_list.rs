@@ -206,7 +206,8 @@ fn a_replaced_rule_keeps_its_comment_its_line_end_and_its_place() {
     assert_eq!(text(&hba), new);
     hba.replace(1, "host all all all md5 # home").unwrap();
     assert!(
-        text(&hba).contains("host  all  all  all  md5                  # home\r\n") || text(&hba).contains("md5 # home"),
+        text(&hba).contains("host  all  all  all  md5                  # home\r\n")
+            || text(&hba).contains("md5 # home"),
         "{}",
         text(&hba)
     );

@@ -40,7 +40,7 @@ impl Cluster {
         let standing = Standing::ask(self)?;
         let path = standing.path()?.to_owned();
         let mut dialect = Dialect::new(self.version().clone());
-        (dialect.tls, dialect.oauth) = (standing.tls, standing.oauth);
+        (dialect.tls, dialect.oauth_validators) = (standing.tls, standing.oauth_validators.clone());
         let content = fetch_file(self, &standing, &path)?.ok_or_else(|| no_file(&path))?;
         let files = fetch_included(self, &standing, &path, content, &dialect)?;
         Ok(HbaRules::new(self.clone(), path, files, dialect))

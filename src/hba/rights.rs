@@ -151,8 +151,8 @@ pub(crate) struct Standing {
     may_export: bool,
     /// The setting `ssl`.
     pub(super) tls: Option<bool>,
-    /// Whether `oauth_validator_libraries` names one.
-    pub(super) oauth: Option<bool>,
+    /// The libraries in `oauth_validator_libraries`, if the role may see them and the server has it.
+    pub(super) oauth_validators: Option<Vec<String>>,
 }
 
 impl Standing {
@@ -178,7 +178,7 @@ impl Standing {
             logs_parameters: row.truth("logs_parameters")?,
             may_export: row.truth("may_export")?,
             tls: row.optional("tls")?.map(|tls| tls == "on"),
-            oauth: row.optional("oauth")?.map(|libraries| !libraries.is_empty()),
+            oauth_validators: row.optional("oauth")?.map(|setting| libraries(&setting)),
         })
     }
 
@@ -236,6 +236,12 @@ impl Standing {
     }
 }
 
+/// The names in a setting that is a list of libraries: between commas, some in quotes.
+fn libraries(setting: &str) -> Vec<String> {
+    let names = setting.split(',').map(|name| name.trim().trim_matches('"').to_owned());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
 fn question() -> Sql {
     let rights = Right::ALL.map(|right| sql!("{}::text", right.held()));
     let services = Service::ROLES.map(|(role, _)| sql!("'{}'", role));
@@ -279,7 +285,7 @@ mod tests {
             logs_parameters: false,
             may_export: false,
             tls: None,
-            oauth: None,
+            oauth_validators: None,
         }
     }
 
@@ -305,6 +311,12 @@ mod tests {
         standing.service = Some(Service::Rds);
         let error = standing.path().unwrap_err();
         assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("security groups"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_are_lists_of_libraries_are_taken_apart() {
+        assert!(libraries("").is_empty());
+        assert_eq!(libraries("one, \"/a dir/two\",three"), ["one", "/a dir/two", "three"]);
     }
 
     #[test]
