@@ -65,6 +65,18 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A rule of pg_hba.conf is wrong. Nothing was sent.
+    #[error("cannot read {file}, line {line}, column {column}: {problem}")]
+    Hba {
+        /// The file, as the server names it, or `the rule` for one that was given as text.
+        file: String,
+        /// The line in it, from 1.
+        line: usize,
+        /// Where in the line, in characters from 1.
+        column: usize,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
     /// The server refused.
     #[error("cannot {action}: {cause}")]
     Server {
@@ -198,6 +210,26 @@ impl Error {
         }
     }
 
+    /// The same error, with what came after it.
+    pub(crate) fn and(mut self, words: &str) -> Self {
+        let text = match &mut self {
+            Self::Conflict { theirs: text, .. }
+            | Self::Unsupported { needs: text, .. }
+            | Self::Denied { reason: text, .. }
+            | Self::Invalid { why: text, .. }
+            | Self::Connection { reason: text, .. }
+            | Self::OsCommand { failure: text, .. }
+            | Self::Hba { problem: text, .. }
+            | Self::NotFound { what: text }
+            | Self::AlreadyExists { what: text }
+            | Self::Io { action: text, .. } => text,
+            Self::Server { cause, .. } => &mut cause.message,
+        };
+        text.push_str("; ");
+        text.push_str(words);
+        self
+    }
+
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Invalid { what: what.into(), why: why.into() }
     }
@@ -309,6 +341,13 @@ impl fmt::Debug for Error {
                 .field("remedy", remedy)
                 .finish(),
             Self::Invalid { what, why } => f.debug_struct("Invalid").field("what", what).field("why", why).finish(),
+            Self::Hba { file, line, column, problem } => f
+                .debug_struct("Hba")
+                .field("file", file)
+                .field("line", line)
+                .field("column", column)
+                .field("problem", problem)
+                .finish(),
             Self::Server { action, cause } => {
                 f.debug_struct("Server").field("action", action).field("cause", cause).finish()
             }

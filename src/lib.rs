@@ -37,6 +37,7 @@ mod connect;
 mod documents;
 mod error;
 mod fate;
+pub mod hba;
 mod kind;
 mod kinds;
 mod name;

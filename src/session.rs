@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
+mod copy;
+mod probe;
+
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
 type Family = Arc<Mutex<Vec<Weak<Session>>>>;
 

@@ -8,6 +8,9 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+/// The longest output that is read, in bytes.
+const MOST_OUTPUT: u32 = 1_000_000_000;
+
 /// A command for [`Cluster::run_os_command`]: any text that the server's `/bin/sh` takes, of one
 /// line or of many.
 #[derive(Clone, Debug)]
@@ -113,27 +116,46 @@ impl OsOutput {
 
 /// Where a command's files are: where the server keeps its own temporary files, relative to its data directory.
 /// A base backup leaves it out, and a restart of the server clears it, whatever happens to this program.
-struct Directory {
+pub(crate) struct Directory {
     path: String,
 }
 
 impl Directory {
     /// A name that nobody can guess.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The standard library keys its hashers at random.
         let random = || RandomState::new().build_hasher().finish();
         Self { path: format!("base/pgsql_tmp/pgsql_tmp_steward_{:016x}{:016x}", random(), random()) }
     }
 
-    fn to_read(&self) -> Sql {
-        let file = |name: &'static str| {
-            let path = format!("{}/{name}", self.path);
-            sql!("pg_catalog.pg_read_binary_file({}, 0, 1000000000, true)", Lit(&path))
-        };
-        sql!("SELECT {}, {}, {}, {}", file("ended"), file("code"), file("stdout"), file("stderr"))
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
-    fn to_remove(&self) -> Sql {
+    /// The 32 hexadecimal digits in its name.
+    pub(crate) fn nonce(&self) -> &str {
+        self.path.rsplit('_').next().unwrap_or_default()
+    }
+
+    /// Files in it, each a value of type bytea, up to so many bytes; NULL for one that does not exist.
+    pub(crate) fn to_read(&self, files: [&str; 4], bytes: u32) -> Sql {
+        let file = |name: &str| {
+            let path = format!("{}/{name}", self.path);
+            sql!("pg_catalog.pg_read_binary_file({}, 0, {}, true)", Lit(&path), bytes)
+        };
+        sql!("SELECT {}", Sql::join(files.map(file), ", "))
+    }
+
+    /// Leaves a sign for a program that may still be running when its connection was lost: it is to stop. One
+    /// that has not yet begun finds that the directory exists.
+    pub(crate) fn to_stop(&self) -> Sql {
+        sql!(
+            "COPY (SELECT '') TO PROGRAM {}",
+            Lit(&format!("cat >/dev/null; mkdir -p \"{0}\" && : >\"{0}/stop\"", self.path))
+        )
+    }
+
+    pub(crate) fn to_remove(&self) -> Sql {
         sql!("COPY (SELECT '') TO PROGRAM {}", Lit(&format!("cat >/dev/null; rm -rf \"{}\"", self.path)))
     }
 }
@@ -164,10 +186,10 @@ impl Cluster {
         }
         let (action, session) = ("run a command of the operating system", self.session());
         self.may_run_os_commands(action)?;
-        let result = session
-            .run(action, &[command.to_run(&directory)])
-            .map_err(|error| command.explain(error))
-            .and_then(|_| session.typed(action, &directory.to_read(), &[]));
+        let result =
+            session.run(action, &[command.to_run(&directory)]).map_err(|error| command.explain(error)).and_then(|_| {
+                session.typed(action, &directory.to_read(["ended", "code", "stdout", "stderr"], MOST_OUTPUT), &[])
+            });
         // Also after an error, when some of it may be there; the first error says more.
         let removed = session.run(action, &[directory.to_remove()]);
         let rows = result?;

@@ -14,7 +14,14 @@ pub struct ServerVersion {
 /// The oldest major version that this crate works with.
 pub(crate) const OLDEST: u32 = 12;
 
+/// The newest major version that this crate knows.
+const NEWEST: u32 = 18;
+
 impl ServerVersion {
+    pub(crate) fn newest() -> Self {
+        Self { major: NEWEST, text: NEWEST.to_string() }
+    }
+
     /// Reads `server_version`, also that of a beta (`18beta1`), a release candidate (`17rc1`), a
     /// development version (`19devel`), and with a distribution's suffix (`15.3 (Debian 15.3-1)`).
     ///

@@ -1,0 +1,169 @@
+//! The rules of a cluster, read from its server and brought back to it.
+use super::alter_options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome};
+use super::backups;
+use super::change::Change;
+use super::dialect::Dialect;
+use super::diff;
+use super::judged::check_lock_outs;
+use super::list::{HbaFile, HbaRules};
+use super::managed::refuse_managed;
+use super::read::{fetch_file, fetch_included, no_file};
+use super::rights::Standing;
+use crate::cluster::Cluster;
+use crate::error::Result;
+use crate::script::Script;
+use crate::sql::Sql;
+
+impl Cluster {
+    /// Reads the rules of pg_hba.conf, with the files that it includes, over the connection
+    /// ([documentation](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)). They are those in the file:
+    /// the server goes by them from its next start or reload on. Works on a standby too, where it is the standby's file.
+    ///
+    /// ```no_run
+    /// # fn main() -> pgsteward::Result<()> {
+    /// # let cluster = pgsteward::Cluster::connect("")?;
+    /// let mut hba = cluster.hba_rules()?;
+    /// if !hba.contains("host shop app_rw 10.0.0.0/8 scram-sha-256")? {
+    ///     hba.insert(0, "host shop app_rw 10.0.0.0/8 scram-sha-256")?;
+    ///     print!("{}", hba.changes());
+    ///     hba.alter()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Denied`](crate::Error::Denied) without the rights of a superuser, or those of `pg_read_all_settings` and `EXECUTE` on
+    /// `pg_read_binary_file`, and `pg_read_server_files` for files outside the data directory: it names all that are
+    /// missing. [`Error::Unsupported`](crate::Error::Unsupported) on services that let nobody see the file.
+    pub fn hba_rules(&self) -> Result<HbaRules> {
+        let standing = Standing::ask(self)?;
+        let path = standing.path()?.to_owned();
+        let mut dialect = Dialect::new(self.version().clone());
+        (dialect.tls, dialect.oauth_validators) = (standing.tls, standing.oauth_validators.clone());
+        let content = fetch_file(self, &standing, &path)?.ok_or_else(|| no_file(&path))?;
+        let files = fetch_included(self, &standing, &path, content, &dialect)?;
+        Ok(HbaRules::new(self.clone(), path, files, dialect))
+    }
+}
+
+impl HbaRules {
+    /// Brings the changes to the server, with the safe [`HbaOptions`].
+    ///
+    /// # Errors
+    /// As for [`alter_with`](HbaRules::alter_with).
+    pub fn alter(&mut self) -> Result<HbaOutcome> {
+        self.alter_with(&HbaOptions::new())
+    }
+
+    /// Brings the changes to the server, and has it go by them. Without changes nothing is sent.
+    ///
+    /// 1. Rules that the server would refuse, and rules that lock somebody out, are refused.
+    /// 2. The server replaces the file by the new one, as a whole, if it is still the one that was read. A copy of the old
+    ///    one stays beside it: `pg_hba.conf.`, the time (UTC), and the first 8 digits of its SHA-256 hash;
+    ///    `pg_hba.conf.bak` points at the newest. The new content shows neither in the server's log nor in
+    ///    `pg_stat_activity`.
+    /// 3. The server is asked what it makes of the file (`pg_hba_file_rules`), and told to load it (`pg_reload_conf`).
+    /// 4. A new connection is made, which must be let in after the server has loaded the file.
+    ///
+    /// When a step fails, the old file is put back, and loaded if the new one may have been.
+    ///
+    /// Only the main file is written. Inside a transaction it is refused, because no rollback would undo it. In a plan it
+    /// is collected, and prints as a diff.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`](crate::Error::Conflict), with the differences, when somebody else has changed the file since it was read; nothing is
+    /// written then. [`Error::Hba`](crate::Error::Hba) for what the server would not load. [`Error::Denied`](crate::Error::Denied) names the rights that are
+    /// missing: those of a superuser suffice, or those to read it, the role `pg_execute_server_program`, `SELECT` on
+    /// `pg_hba_file_rules`, and `EXECUTE` on `pg_hba_file_rules()` and `pg_reload_conf()`. [`Error::Unsupported`](crate::Error::Unsupported) for a
+    /// file that Patroni or CloudNativePG writes. [`Error::Connection`](crate::Error::Connection) when the new connection was not let in.
+    /// [`Error::OsCommand`](crate::Error::OsCommand) when the server could not write, on a full disk say.
+    pub fn alter_with(&mut self, options: &HbaOptions) -> Result<HbaOutcome> {
+        if !self.is_changed() {
+            return Ok(HbaOutcome::nothing());
+        }
+        self.check()?;
+        let mut files = self.files().clone();
+        files.insert(self.path(), Some(self.new_bytes()));
+        // The text is what counts, not the list that it was made from.
+        let after = HbaFile::with_files(self.path(), files, self.dialect().clone());
+        let outcome = bring(self.cluster(), self, &after, options)?;
+        **self = after;
+        Ok(outcome)
+    }
+
+    /// Reads the file again, and forgets all changes.
+    ///
+    /// # Errors
+    /// As for [`Cluster::hba_rules`].
+    pub fn refresh(&mut self) -> Result<()> {
+        *self = self.cluster().hba_rules()?;
+        Ok(())
+    }
+
+    /// The copies of older files that [`alter`](HbaRules::alter) has left beside the file, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Denied`](crate::Error::Denied) without the rights of a superuser, or `pg_execute_server_program` and `EXECUTE` on
+    /// `pg_read_binary_file`.
+    pub fn backups(&self) -> Result<Vec<HbaBackup>> {
+        backups::list(self.cluster(), &Standing::ask(self.cluster())?, self.path())
+    }
+
+    /// Brings an older file back, as a change of the present one: with the same checks, and with a copy of it. Changes
+    /// of the list that were not saved are forgotten when it succeeds.
+    ///
+    /// # Errors
+    /// As for [`alter_with`](HbaRules::alter_with); [`Error::NotFound`](crate::Error::NotFound) if the copy is gone.
+    pub fn restore(&mut self, backup: &HbaBackup) -> Result<HbaOutcome> {
+        self.restore_with(backup, &HbaOptions::new())
+    }
+
+    /// The same with other options.
+    ///
+    /// # Errors
+    /// As for [`restore`](HbaRules::restore).
+    pub fn restore_with(&mut self, backup: &HbaBackup, options: &HbaOptions) -> Result<HbaOutcome> {
+        let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
+        let standing = Standing::ask(cluster)?;
+        let content = fetch_file(cluster, &standing, &backup.path)?.ok_or_else(|| no_file(&backup.path))?;
+        let files = fetch_included(cluster, &standing, path, content, dialect)?;
+        let after = HbaFile::with_files(path, files, dialect.clone());
+        let outcome = bring(cluster, self, &after, options)?;
+        **self = after;
+        Ok(outcome)
+    }
+}
+
+/// Brings another content of the main file to the server.
+fn bring(cluster: &Cluster, before: &HbaFile, after: &HbaFile, options: &HbaOptions) -> Result<HbaOutcome> {
+    let (path, old, new) = (before.path(), before.old_bytes(), after.old_bytes());
+    if old == new {
+        return Ok(HbaOutcome::nothing());
+    }
+    after.check()?;
+    refuse_managed(path, old)?;
+    if let Some(plan) = cluster.plan_in_progress()? {
+        let (before, after, options) = (before.clone(), after.clone(), options.clone());
+        let script = script(path, old, new);
+        plan.record(script, move |cluster| bring(cluster, &before, &after, &options).map(drop));
+        return Ok(HbaOutcome::nothing());
+    }
+    let standing = Standing::ask(cluster)?;
+    let change = Change { cluster, standing: &standing, path, old, new, options };
+    change.check()?;
+    if options.lock_out == HbaLockOut::Refuse {
+        check_lock_outs(cluster, before, after)?;
+    }
+    change.make()
+}
+
+/// What a plan prints: the differences as a comment, since no SQL that could be run by itself would be as safe.
+fn script(path: &str, old: &[u8], new: &[u8]) -> Script {
+    let comment = |line: &str| format!("-- {}\n", line.replace(['\r', '\0'], "\u{FFFD}"));
+    let changes: String = diff::unified(path, old, new).lines().map(comment).collect();
+    let mut script = Script::new();
+    let statement = format!("-- a new {path:?} on the server:\n{changes}SELECT pg_catalog.pg_reload_conf()");
+    script.add_alone(Sql::trusted(statement), Vec::new());
+    script
+}

@@ -1,0 +1,116 @@
+//! How a changed file is brought to the server, and what came of it.
+use std::fmt;
+
+/// How `HbaRules::alter_with` goes about it.
+///
+/// ```
+/// use pgsteward::hba::{HbaOptions, HbaWrite};
+/// let mut options = HbaOptions::new();
+/// options.write = HbaWrite::InPlace;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HbaOptions {
+    /// How the file is written. [`HbaWrite::Replace`] by default.
+    pub write: HbaWrite,
+    /// How many copies of older files are kept beside it: 10 by default. The newest is kept in any case.
+    pub backups: usize,
+    /// Whether a new connection must be let in under the new rules. [`HbaProbe::Connect`] by default.
+    pub probe: HbaProbe,
+    /// What is done about rules that lock somebody out. [`HbaLockOut::Refuse`] by default.
+    pub lock_out: HbaLockOut,
+}
+
+impl Default for HbaOptions {
+    fn default() -> Self {
+        Self { write: HbaWrite::Replace, backups: 10, probe: HbaProbe::Connect, lock_out: HbaLockOut::Refuse }
+    }
+}
+
+impl HbaOptions {
+    /// The defaults, which are the safe ones.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// How the file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HbaWrite {
+    /// A new file is written beside the old one, with its mode and owner, and put in its place when it is whole and on
+    /// disk: whatever happens, the file is the old or the new one. It needs a server on a POSIX system, and the role
+    /// `pg_execute_server_program`.
+    Replace,
+    /// The file itself is overwritten: a crash or a full disk at that moment leaves half of it. For a file that
+    /// cannot be replaced because it is mounted by itself (a Kubernetes ConfigMap, `docker run -v file:...`), and for a
+    /// role that has `pg_write_server_files` and not `pg_execute_server_program`.
+    InPlace,
+}
+
+impl fmt::Display for HbaWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Replace => "replaced",
+            Self::InPlace => "overwritten in place",
+        })
+    }
+}
+
+/// Whether a new connection must be let in under the new rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HbaProbe {
+    /// A connection is made with the parameters of the present one. When it fails, the old file is put back and loaded.
+    Connect,
+    /// None is made: for a connection that was handed in, and for rules that are to keep the present user out.
+    Skip,
+}
+
+/// What is done about rules under which the present session, or a replica that is now connected, could not connect again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HbaLockOut {
+    /// They are refused before anything is written.
+    Refuse,
+    /// They are written.
+    Allow,
+}
+
+/// What became of a change of pg_hba.conf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HbaOutcome {
+    /// How the file was written; none if there was nothing to change, and in a plan.
+    pub write: Option<HbaWrite>,
+    /// The path of the copy of the old file. None where nothing was written, and for a file that was overwritten in place
+    /// by SQL outside the data directory, where a copy could be read by everybody.
+    pub backup: Option<String>,
+    /// How many lines are new; a changed line is one that is gone and one that is new.
+    pub lines_added: usize,
+    /// How many lines are gone.
+    pub lines_removed: usize,
+    /// Whether the server is known to have read the file.
+    pub reloaded: bool,
+    /// Whether a new connection was let in after that.
+    pub probed: bool,
+}
+
+impl HbaOutcome {
+    /// What becomes of no change.
+    pub(super) fn nothing() -> Self {
+        Self { write: None, backup: None, lines_added: 0, lines_removed: 0, reloaded: false, probed: false }
+    }
+}
+
+/// A copy of an older file, made by an earlier change of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct HbaBackup {
+    /// The path on the server.
+    pub path: String,
+    /// When it was made.
+    pub time: jiff::Timestamp,
+    /// Its size in bytes.
+    pub size: u64,
+}

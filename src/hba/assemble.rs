@@ -1,0 +1,220 @@
+//! The records of a file and of all that it includes, in the order in which the server takes them.
+use super::dialect::Dialect;
+use super::fault::Trouble;
+use super::files::{Files, Wanted, resolve};
+use super::token::{Field, Piece, Record, Token, pieces};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How deep files may include one another: from PostgreSQL 16 on the server's own limit, before that a safe one.
+const DEPTH: usize = 10;
+const DEPTH_BEFORE_16: usize = 100;
+/// Files that include others several times each can name more words than any memory holds.
+const MOST_WORDS: usize = 10_000_000;
+const MOST_FILES: usize = 100_000;
+
+/// All records, or what has to be read to know them.
+#[derive(Debug)]
+pub(crate) enum Assembled {
+    /// What to read; when it is there, there may be more.
+    Missing(Vec<Wanted>),
+    /// Every record.
+    Whole(Vec<Located>),
+}
+
+/// A record where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) file: Arc<str>,
+    pub(crate) line: usize,
+    /// The piece of the main file that it comes from.
+    pub(crate) piece: usize,
+    /// Its words, with those of `@file`s in their place.
+    pub(crate) record: Record,
+    /// Its words as they are written, where they differ.
+    pub(crate) written: Option<Vec<Field>>,
+}
+
+/// The records of the main file and of all that it includes.
+pub(crate) fn assemble(main: &str, files: &Files, dialect: &Dialect) -> Assembled {
+    match files.get(main) {
+        None => Assembled::Missing(vec![Wanted::File(main.to_owned())]),
+        Some(bytes) => {
+            let bytes = bytes.unwrap_or_default();
+            assemble_pieces(main.into(), &mut pieces(&bytes, dialect.reading()), files, dialect)
+        }
+    }
+}
+
+/// The same for pieces of the main file; their records are taken out of them.
+pub(super) fn assemble_pieces(main: Arc<str>, pieces: &mut [Piece], files: &Files, dialect: &Dialect) -> Assembled {
+    let mut assembler = Assembler {
+        files,
+        dialect,
+        missing: BTreeSet::new(),
+        open: vec![main],
+        words: 0,
+        opened: 0,
+        found: Vec::with_capacity(pieces.len()),
+    };
+    for (index, piece) in pieces.iter_mut().enumerate() {
+        if let Some(record) = piece.record.take() {
+            assembler.record(index, piece.line, record);
+        }
+    }
+    match assembler.missing.is_empty() {
+        true => Assembled::Whole(assembler.found),
+        false => Assembled::Missing(assembler.missing.into_iter().collect()),
+    }
+}
+
+struct Assembler<'a> {
+    files: &'a Files,
+    dialect: &'a Dialect,
+    missing: BTreeSet<Wanted>,
+    /// The file that is being read, and before it those that include it.
+    open: Vec<Arc<str>>,
+    words: usize,
+    opened: usize,
+    found: Vec<Located>,
+}
+
+impl Assembler<'_> {
+    fn current(&self) -> Arc<str> {
+        self.open.last().cloned().unwrap_or_default()
+    }
+
+    fn record(&mut self, piece: usize, line: usize, record: Record) {
+        let mut located = Located { file: self.current(), line, piece, record, written: None };
+        if located.record.trouble.is_none() && located.record.fields.iter().flatten().any(|t| t.file().is_some()) {
+            match self.expanded(piece, &located.record.fields) {
+                Ok(fields) => located.written = Some(std::mem::replace(&mut located.record.fields, fields)),
+                Err(trouble) => located.record.trouble = Some(trouble),
+            }
+        }
+        if located.record.trouble.is_none() {
+            match self.directive(piece, &located.record.fields) {
+                Some(Ok(())) => return,
+                Some(Err(trouble)) => located.record.trouble = Some(trouble),
+                None => {}
+            }
+        }
+        // A file without a word in a record of `@file`s alone leaves nothing.
+        if located.record.trouble.is_some() || !located.record.fields.is_empty() {
+            self.found.push(located);
+        }
+    }
+
+    /// The fields with the words of files in the place of their names.
+    fn expanded(&mut self, piece: usize, fields: &[Field]) -> Result<Vec<Field>, Trouble> {
+        let mut all = Vec::with_capacity(fields.len());
+        for field in fields {
+            let mut words = Field::with_capacity(field.len());
+            for token in field {
+                match token.file() {
+                    Some(name) => words.extend(self.words(piece, name, token.column)?),
+                    None => words.push(token.clone()),
+                }
+            }
+            if !words.is_empty() {
+                all.push(words);
+            }
+        }
+        Ok(all)
+    }
+
+    /// All words in a file, and in those that it names itself.
+    fn words(&mut self, piece: usize, name: &[u8], column: usize) -> Result<Vec<Token>, Trouble> {
+        let trouble = |problem| Trouble { column, problem };
+        let path = resolve(&self.current(), name, self.dialect).map_err(trouble)?;
+        let outer = std::mem::take(&mut self.found);
+        let read = self.read(piece, path, true);
+        let found = std::mem::replace(&mut self.found, outer);
+        read.map_err(trouble)?;
+        if let Some((at, found)) = found.iter().find_map(|l| Some((l, l.record.trouble.as_ref()?))) {
+            return Err(trouble(format!("{}, line {}: {}", at.file, at.line, found.problem)));
+        }
+        let words: Vec<_> = found.into_iter().flat_map(|located| located.record.fields.into_iter().flatten()).collect();
+        self.words += words.len();
+        Ok(words.into_iter().map(|token| Token { column, ..token }).collect())
+    }
+
+    /// Does what a line of two words says, if it includes something.
+    fn directive(&mut self, piece: usize, fields: &[Field]) -> Option<Result<(), Trouble>> {
+        let [first, second] = fields else { return None };
+        let (verb, name) = (first.first()?, second.first()?);
+        if !self.dialect.has_patterns_and_includes() {
+            return None;
+        }
+        let done = match verb.bytes.as_slice() {
+            b"include" => self.include(piece, &name.bytes, true),
+            b"include_if_exists" => self.include(piece, &name.bytes, false),
+            b"include_dir" => self.include_directory(piece, &name.bytes),
+            _ => return None,
+        };
+        Some(done.map_err(|problem| Trouble { column: name.column, problem }))
+    }
+
+    fn include(&mut self, piece: usize, name: &[u8], must_exist: bool) -> Result<(), String> {
+        // The server opens the directory then, and finds nothing in it.
+        if name.is_empty() {
+            return Ok(());
+        }
+        let path = resolve(&self.current(), name, self.dialect)?;
+        self.read(piece, path, must_exist)
+    }
+
+    fn include_directory(&mut self, piece: usize, name: &[u8]) -> Result<(), String> {
+        if name.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
+            return Err("include_dir names no directory".into());
+        }
+        let path = resolve(&self.current(), name, self.dialect)?;
+        match self.files.in_directory(&path) {
+            None => {
+                self.missing.insert(Wanted::Directory(path));
+                Ok(())
+            }
+            Some(None) => Err(format!("the directory \"{path}\" does not exist")),
+            Some(Some(paths)) => {
+                let mut problems = Vec::new();
+                for path in paths {
+                    problems.extend(self.read(piece, path, true).err());
+                }
+                if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+            }
+        }
+    }
+
+    /// Takes the records of a file; what is not known yet has none, and is noted.
+    fn read(&mut self, piece: usize, path: String, must_exist: bool) -> Result<(), String> {
+        let deepest = if self.dialect.has_patterns_and_includes() { DEPTH } else { DEPTH_BEFORE_16 };
+        if self.open.iter().any(|open| **open == *path) {
+            return Err(format!("\"{path}\" includes itself"));
+        }
+        if self.open.len() > deepest {
+            return Err(format!("\"{path}\" is included more than {deepest} files deep"));
+        }
+        self.opened += 1;
+        if self.words > MOST_WORDS || self.opened > MOST_FILES {
+            return Err("the included files, each taken as often as it is named, are too large".into());
+        }
+        let bytes = match self.files.get(&path) {
+            None => {
+                self.missing.insert(Wanted::File(path));
+                return Ok(());
+            }
+            Some(None) if must_exist => return Err(format!("the file \"{path}\" does not exist")),
+            Some(None) => return Ok(()),
+            Some(Some(bytes)) => bytes,
+        };
+        self.open.push(path.into());
+        for found in pieces(&bytes, self.dialect.reading()) {
+            if let Some(record) = found.record {
+                self.words += record.fields.iter().map(Vec::len).sum::<usize>();
+                self.record(piece, found.line, record);
+            }
+        }
+        self.open.pop();
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! The copies of older files.
+use super::alter_options::HbaBackup;
+use super::replace::{copy_pattern, quoted};
+use super::rights::{Right, Standing};
+use crate::cluster::Cluster;
+use crate::error::Result;
+use crate::shell::OsCommand;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+/// The copies beside the file, the newest first.
+pub(super) fn list(cluster: &Cluster, standing: &Standing, path: &str) -> Result<Vec<HbaBackup>> {
+    standing.need(&format!("list the copies of {path:?}"), &[Right::RunPrograms, Right::ReadFiles])?;
+    let output = cluster.run_os_command(OsCommand::new(program(path)).checked())?;
+    let mut backups: Vec<HbaBackup> = output.stdout_text().lines().filter_map(read).collect();
+    backups.sort_by(|a, b| (b.time, &b.path).cmp(&(a.time, &a.path)));
+    Ok(backups)
+}
+
+/// They are beside the file itself, not beside a symbolic link to it.
+fn program(path: &str) -> String {
+    format!(
+        "f=$(readlink -f {}) || exit 1\nfor x in \"$f\".{}; do\n[ -f \"$x\" ] && ! [ -h \"$x\" ] && echo \"$(wc -c <\"$x\") $x\"\ndone\nexit 0\n",
+        quoted(path),
+        copy_pattern()
+    )
+}
+
+/// A line of the list: the size, and the path, whose end says when it was made.
+fn read(line: &str) -> Option<HbaBackup> {
+    let (size, path) = line.trim_start().split_once(' ')?;
+    let time = path.rsplit('.').nth(1)?;
+    let time = DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    Some(HbaBackup { path: path.to_owned(), time, size: size.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_tell_when_they_were_made() {
+        let backup = read("    4711 /a b/pg_hba.conf.20261130T235959Z.0123abcd").unwrap();
+        assert_eq!((backup.size, backup.path.as_str()), (4711, "/a b/pg_hba.conf.20261130T235959Z.0123abcd"));
+        assert_eq!(backup.time.to_string(), "2026-11-30T23:59:59Z");
+        for other in ["", "x", "1 /pg_hba.conf.20261399T235959Z.0123abcd", "1 /pg_hba.conf"] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+}

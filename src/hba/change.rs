@@ -1,0 +1,163 @@
+//! A change of the file from end to end: written, checked, loaded, tried; or undone.
+use super::alter_options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
+use super::diff;
+use super::managed::refuse_managed;
+use super::proof::{self, Reload, Verdict};
+use super::read::fetch_file;
+use super::rights::{Right, Standing};
+use super::swap::{Failed, Swap, patiently};
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::sql::Lit;
+
+/// One content of a server's file in the place of another.
+pub(crate) struct Change<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) standing: &'a Standing,
+    pub(crate) path: &'a str,
+    pub(crate) old: &'a [u8],
+    pub(crate) new: &'a [u8],
+    pub(crate) options: &'a HbaOptions,
+}
+
+impl Change<'_> {
+    /// Refuses, before anything is written, what cannot be done as a whole.
+    pub(crate) fn check(&self) -> Result<()> {
+        let action = self.action();
+        refuse_managed(self.path, self.old)?;
+        if self.cluster.session().is_inside(&action)? {
+            let why = "a rollback would not bring the old file back; make it before the transaction, or after";
+            return Err(Error::invalid(format!("change of {:?} inside a transaction", self.path), why));
+        }
+        if self.options.probe == HbaProbe::Connect && !self.cluster.session().can_connect_again() {
+            let what = "a new connection to try the rules, where this one was handed in,";
+            return Err(Error::unsupported(what, "Cluster::connect, or to be left out by name (HbaProbe::Skip)"));
+        }
+        let mut rights = self.standing.to_read(self.path).to_vec();
+        rights.extend([Right::SeeRules, Right::Reload]);
+        rights.extend(Swap::rights(self.standing, self.options.write));
+        if self.options.write == HbaWrite::Replace && self.standing.has(Right::WriteFiles) {
+            self.standing.need(&action, &rights).map_err(|error| {
+                error.and(
+                    "it has pg_write_server_files, with which the file can be overwritten in place (HbaWrite::InPlace)",
+                )
+            })?;
+        }
+        self.standing.need(&action, &rights)
+    }
+
+    /// Makes the change, which was checked.
+    pub(crate) fn make(&self) -> Result<HbaOutcome> {
+        let backup = self.swap().write().map_err(|failed| match failed {
+            Failed::Unchanged(error) => error,
+            Failed::Unknown(error) => self.undo(error, Loaded::Old),
+        })?;
+        match proof::judge(self.cluster, self.path, self.new) {
+            Ok(Verdict::Accepted) => {}
+            Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
+            Ok(Verdict::Refused { file, line, words }) => {
+                let problem = format!("the server refuses it ({words})");
+                let refused = Error::Hba { file, line: line.unwrap_or(1), column: 1, problem };
+                return Err(self.undo(refused, Loaded::Old));
+            }
+            Err(error) => return Err(self.undo(error, Loaded::Old)),
+        }
+        let reload = proof::reload(self.cluster).map_err(|error| self.undo(error, Loaded::Old))?;
+        self.prove(&reload)?;
+        let (lines_added, lines_removed) = diff::counts(self.old, self.new);
+        let probed = self.options.probe == HbaProbe::Connect;
+        Ok(HbaOutcome { write: Some(self.options.write), backup, lines_added, lines_removed, reloaded: true, probed })
+    }
+
+    /// Makes sure that the server has taken the rules, and lets in who it let in before.
+    fn prove(&self, reload: &Reload) -> Result<()> {
+        let taken = match self.options.probe {
+            HbaProbe::Connect => reload.wait_by_connecting(self.cluster).map_err(|error| Error::Connection {
+                action: format!("connect again under the new rules of {:?}", self.path),
+                reason: error.to_string(),
+            }),
+            HbaProbe::Skip => reload.wait(self.cluster),
+        };
+        match taken {
+            Ok(true) => {}
+            Ok(false) => return Err(self.undo(self.not_read(), Loaded::Perhaps)),
+            Err(error) => return Err(self.undo(error, Loaded::Perhaps)),
+        }
+        match patiently(|| proof::has_content(self.cluster, self.path, self.new)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.overwritten()),
+            Err(error) => Err(error.and("the new rules were loaded; whether they are still in the file is not known")),
+        }
+    }
+
+    fn action(&self) -> String {
+        format!("change {:?}", self.path)
+    }
+
+    fn swap(&self) -> Swap<'_> {
+        let HbaOptions { write, backups, .. } = *self.options;
+        let Self { cluster, standing, path, old, new, .. } = *self;
+        Swap { cluster, standing, path, old, new, write, copies: Some(backups) }
+    }
+
+    fn not_read(&self) -> Error {
+        Error::Connection {
+            action: format!("have the server read {:?}", self.path),
+            reason: "it did not within 10 seconds".into(),
+        }
+    }
+
+    /// The error for a file that somebody else changed after this change.
+    fn overwritten(&self) -> Error {
+        let now = fetch_file(self.cluster, self.standing, self.path).ok().flatten().unwrap_or_default();
+        Error::Conflict {
+            what: format!("{:?}", self.path),
+            mine: "written".into(),
+            theirs: format!("this since then:\n{}", diff::unified(self.path, self.new, &now)),
+        }
+    }
+
+    /// Puts the old file back if the new one is there, and says so in the error.
+    fn undo(&self, error: Error, loaded: Loaded) -> Error {
+        let swap = Swap { old: self.new, new: self.old, copies: None, ..self.swap() };
+        self.without_timeout(|| match patiently(|| swap.write().map_err(Error::from)) {
+            Ok(_) if loaded == Loaded::Old => error.and("the old file was put back"),
+            Ok(_) => match proof::reload(self.cluster).and_then(|reload| reload.wait(self.cluster)) {
+                Ok(true) => error.and("the old file was put back and loaded"),
+                Ok(false) => error.and("the old file was put back, and the server has not read it yet"),
+                Err(next) => error.and(&format!("the old file was put back, and could not be loaded ({next})")),
+            },
+            Err(next) => match patiently(|| proof::has_content(self.cluster, self.path, self.old)) {
+                Ok(true) => error.and("the old file is there"),
+                Ok(false) => error.and(&format!("the old file could not be put back ({next})")),
+                Err(lost) => error.and(&format!("whether the old file is there or the new one is not known ({lost})")),
+            },
+        })
+    }
+
+    /// A timeout of the user's is for what he asked for, and not to stand in the way of undoing it.
+    fn without_timeout<R>(&self, f: impl FnOnce() -> R) -> R {
+        let (session, action) = (self.cluster.session(), self.action());
+        let now = sql!("SELECT pg_catalog.current_setting('statement_timeout') AS timeout");
+        let off = sql!("SELECT pg_catalog.set_config('statement_timeout', '0', false)");
+        let was = patiently(|| session.run(&action, &[now.clone(), off.clone()]));
+        let result = f();
+        let was = was.ok().and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
+        if let Some(was) = was {
+            let on = sql!("SELECT pg_catalog.set_config('statement_timeout', {}, false)", Lit(&was));
+            if let Err(error) = session.run(&action, &[on]) {
+                log::warn!("{error}");
+            }
+        }
+        result
+    }
+}
+
+/// Which rules the server goes by when a change is undone.
+#[derive(Clone, Copy, PartialEq)]
+enum Loaded {
+    /// The old ones: it was not told of the new ones.
+    Old,
+    /// The old ones or the new ones.
+    Perhaps,
+}

@@ -1,0 +1,344 @@
+//! pg_hba.conf, line by line, with the exact bytes of every line.
+use super::assemble::{Assembled, assemble_pieces};
+use super::dialect::Dialect;
+use super::entry::HbaEntry;
+use super::fault::HbaFault;
+use super::files::Files;
+use super::given::{Accepted, Row, row, rows};
+use super::layout;
+use super::rule::HbaRule;
+use super::token::{comment, count_lines, is_open, pieces};
+use crate::error::Result;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How many rules around a new one are looked at for their columns, and in how many lines.
+const AROUND: usize = 8;
+const AROUND_LINES: usize = 100;
+
+/// A main file with what it includes.
+#[derive(Clone)]
+pub(super) struct Document {
+    path: Arc<str>,
+    files: Files,
+    dialect: Dialect,
+    original: Arc<[u8]>,
+    blocks: Vec<Block>,
+    /// Where each rule is: its block, and its row there.
+    rules: Vec<(usize, usize)>,
+}
+
+/// A line of the main file, with those that continue it, and what it says: nothing, one rule, or all that it includes.
+#[derive(Clone)]
+struct Block {
+    text: Text,
+    lines: usize,
+    rows: Vec<Row>,
+    /// What a rule was before it was replaced.
+    before: Option<Box<(Range<usize>, HbaRule)>>,
+}
+
+/// A rule that is to be written, and what it says there.
+pub(super) struct Ready {
+    accepted: Accepted,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone)]
+enum Text {
+    /// Bytes of the original.
+    Kept(Range<usize>),
+    New {
+        /// What has to come first, so that the line before does not run into this one: it may lack its end.
+        lead: Vec<u8>,
+        lead_lines: usize,
+        line: Vec<u8>,
+    },
+}
+
+impl Document {
+    /// Reads a file. What `files` does not have counts as absent.
+    pub(super) fn new(path: &str, mut files: Files, dialect: Dialect) -> Self {
+        let path: Arc<str> = path.into();
+        let original = files.get(&path).flatten().unwrap_or_default();
+        let (mut pieces, located) = loop {
+            let mut pieces = pieces(&original, dialect.reading());
+            match assemble_pieces(Arc::clone(&path), &mut pieces, &files, &dialect) {
+                Assembled::Whole(located) => break (pieces, located),
+                Assembled::Missing(wanted) => wanted.into_iter().for_each(|wanted| files.give_up(wanted)),
+            }
+        };
+        let blocks = pieces.drain(..).map(|piece| Block {
+            text: Text::Kept(piece.range),
+            lines: piece.lines,
+            rows: Vec::new(),
+            before: None,
+        });
+        let mut blocks: Vec<_> = blocks.collect();
+        for located in located {
+            if let Some(block) = blocks.get_mut(located.piece) {
+                block.rows.push(row(located, &dialect));
+            }
+        }
+        let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
+        document.count();
+        document
+    }
+
+    /// Numbers lines and rules anew.
+    pub(super) fn count(&mut self) {
+        self.rules.clear();
+        let mut line = 1;
+        for (at, block) in self.blocks.iter_mut().enumerate() {
+            if let Text::New { lead_lines, .. } = &block.text {
+                line += lead_lines;
+            }
+            for (index, row) in block.rows.iter_mut().enumerate() {
+                match row {
+                    Row::Rule { entry, warning } => {
+                        if Arc::ptr_eq(&entry.file, &self.path) {
+                            entry.line = line;
+                            warning.iter_mut().for_each(|warning| warning.line = line);
+                        }
+                        self.rules.push((at, index));
+                    }
+                    Row::Fault(fault) if *fault.file == *self.path => fault.line = line,
+                    Row::Fault(_) => {}
+                }
+            }
+            line += block.lines;
+        }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    pub(super) fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    pub(super) fn old_bytes(&self) -> &[u8] {
+        &self.original
+    }
+
+    pub(super) fn new_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.original.len() + 128);
+        for block in &self.blocks {
+            if let Text::New { lead, .. } = &block.text {
+                bytes.extend_from_slice(lead);
+            }
+            bytes.extend_from_slice(self.line(block));
+        }
+        bytes
+    }
+
+    fn line<'a>(&'a self, block: &'a Block) -> &'a [u8] {
+        match &block.text {
+            Text::Kept(range) => self.original.get(range.clone()).unwrap_or_default(),
+            Text::New { line, .. } => line,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&HbaEntry> {
+        let (block, row) = self.rules.get(index)?;
+        match self.blocks.get(*block)?.rows.get(*row)? {
+            Row::Rule { entry, .. } => Some(entry),
+            Row::Fault(_) => None,
+        }
+    }
+
+    /// What the server refuses.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &HbaFault> {
+        self.blocks.iter().flat_map(|block| &block.rows).filter_map(|row| match row {
+            Row::Fault(fault) => Some(fault),
+            Row::Rule { .. } => None,
+        })
+    }
+
+    /// What can never match.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = &HbaFault> {
+        self.blocks.iter().flat_map(|block| &block.rows).filter_map(|row| match row {
+            Row::Rule { warning, .. } => warning.as_deref(),
+            Row::Fault(_) => None,
+        })
+    }
+
+    /// Whether a rule stands in the main file itself.
+    pub(super) fn is_own(&self, entry: &HbaEntry) -> bool {
+        Arc::ptr_eq(&entry.file, &self.path)
+    }
+
+    /// The line before which a rule is to be put so that it comes before this one; none if that is in the middle of what
+    /// another file has.
+    pub(super) fn place_before(&self, index: usize) -> Option<usize> {
+        let Some((block, _)) = self.rules.get(index) else { return Some(self.blocks.len()) };
+        let previous = index.checked_sub(1).and_then(|previous| self.rules.get(previous));
+        previous.is_none_or(|(other, _)| other != block).then_some(*block)
+    }
+
+    /// The line before which a rule is to be put so that it comes right after this one.
+    pub(super) fn place_after(&self, index: usize) -> Option<usize> {
+        let (block, _) = self.rules.get(index)?;
+        let next = self.rules.get(index + 1);
+        next.is_none_or(|(other, _)| other != block).then_some(block + 1)
+    }
+
+    /// The end of the file.
+    pub(super) fn end(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// What is needed to write a rule into the file.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) where it names a file that was not read.
+    pub(super) fn ready(&self, accepted: Accepted) -> Result<Ready> {
+        let rows = rows(&accepted.words.join(&b' '), &self.path, &self.files, &self.dialect)?;
+        Ok(Ready { accepted, rows })
+    }
+
+    /// Puts a rule before a line. [`count`](Self::count) is to follow.
+    pub(super) fn insert(&mut self, at: usize, Ready { accepted, rows }: Ready) {
+        let mut line = layout::line(&accepted.words, self.around(at), self.dialect.reading());
+        if let Some(comment) = &accepted.comment {
+            line.push(b' ');
+            line.extend_from_slice(comment);
+        }
+        // At the end of a file whose last line has no end, the new one has none.
+        let has_end =
+            self.blocks.get(at).is_some() || self.blocks.last().is_none_or(|last| self.line(last).ends_with(b"\n"));
+        if has_end {
+            line.extend_from_slice(self.line_end(at));
+        }
+        let block = self.block(line, rows);
+        self.blocks.insert(at.min(self.blocks.len()), block);
+        self.lead(at);
+        self.lead(at + 1);
+    }
+
+    /// Writes another rule in the place of one of the main file's own, and leaves the comment behind it.
+    /// [`count`](Self::count) is to follow.
+    pub(super) fn replace(&mut self, index: usize, Ready { accepted, rows }: Ready) {
+        let Some((at, entry)) = self.rules.get(index).map(|(at, _)| *at).zip(self.get(index)) else { return };
+        let Some(old) = self.blocks.get(at) else { return };
+        if entry.rule == accepted.rule && accepted.comment.is_none() {
+            return;
+        }
+        let before = match &old.text {
+            Text::Kept(range) => Some(Box::new((range.clone(), entry.rule.clone()))),
+            Text::New { .. } => old.before.clone(),
+        };
+        let block = match before {
+            Some(before) if before.1 == accepted.rule && accepted.comment.is_none() => {
+                let lines =
+                    count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
+                Block { text: Text::Kept(before.0), lines, rows, before: None }
+            }
+            before => Block { before, ..self.block(self.replaced(at, self.line(old), &accepted), rows) },
+        };
+        if let Some(old) = self.blocks.get_mut(at) {
+            *old = block;
+        }
+        self.lead(at);
+        self.lead(at + 1);
+    }
+
+    /// The line of a rule with another one in its place.
+    fn replaced(&self, at: usize, old: &[u8], accepted: &Accepted) -> Vec<u8> {
+        let reading = self.dialect.reading();
+        let mut line = layout::line(&accepted.words, self.around(at), reading);
+        let text = without_end(old);
+        let comment_at = comment(old, reading);
+        let kept = comment_at.and_then(|at| text.get(at..));
+        if let Some(comment) = accepted.comment.as_deref().or(kept) {
+            let before = comment_at.and_then(|at| old.get(..at)).unwrap_or_default();
+            let same_line = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            layout::with_comment(&mut line, comment, same_line);
+        }
+        line.extend_from_slice(old.get(text.len()..).unwrap_or_default());
+        line
+    }
+
+    /// Takes rules of the main file's own away, with their lines. [`count`](Self::count) is to follow.
+    pub(super) fn remove(&mut self, indexes: impl Iterator<Item = usize>) {
+        let mut gone = vec![false; self.blocks.len()];
+        for index in indexes {
+            if let Some(gone) = self.rules.get(index).and_then(|(at, _)| gone.get_mut(*at)) {
+                *gone = true;
+            }
+        }
+        let mut gone = gone.into_iter();
+        self.blocks.retain(|_| !gone.next().unwrap_or_default());
+        for at in 0..self.blocks.len() {
+            self.lead(at);
+        }
+    }
+
+    fn block(&self, line: Vec<u8>, rows: Vec<Row>) -> Block {
+        let lines = count_lines(&line, self.dialect.reading());
+        Block { text: Text::New { lead: Vec::new(), lead_lines: 0, line }, lines, rows, before: None }
+    }
+
+    /// Sees to it that a new line begins where the one before ends.
+    fn lead(&mut self, at: usize) {
+        let reading = self.dialect.reading();
+        if !matches!(self.blocks.get(at), Some(Block { text: Text::New { .. }, .. })) {
+            return;
+        }
+        let previous = at.checked_sub(1).and_then(|previous| self.blocks.get(previous));
+        let mut before = previous.map(|block| self.line(block).to_vec()).unwrap_or_default();
+        let (length, lines) = (before.len(), count_lines(&before, reading));
+        while length > 0 && (!before.ends_with(b"\n") || is_open(&before, reading)) {
+            before.extend_from_slice(self.line_end(at));
+        }
+        let new_lines = count_lines(&before, reading);
+        let new_lead = before.split_off(length);
+        if let Some(Block { text: Text::New { lead, lead_lines, .. }, .. }) = self.blocks.get_mut(at) {
+            (*lead, *lead_lines) = (new_lead, new_lines - lines);
+        }
+    }
+
+    /// The blocks around a place, the nearest first.
+    fn nearest(&self, at: usize) -> impl Iterator<Item = &Block> {
+        (0..AROUND_LINES).flat_map(move |distance| {
+            let before = at.checked_sub(distance + 1).and_then(|before| self.blocks.get(before));
+            [self.blocks.get(at + distance), before].into_iter().flatten()
+        })
+    }
+
+    /// The rules around a place that are one line each.
+    fn around(&self, at: usize) -> impl Iterator<Item = (&[u8], &HbaRule)> {
+        let own = self.nearest(at).filter_map(|block| match block.rows.as_slice() {
+            [Row::Rule { entry, .. }] if self.is_own(entry) && block.lines == 1 => {
+                Some((self.line(block), &entry.rule))
+            }
+            _ => None,
+        });
+        own.take(AROUND)
+    }
+
+    fn line_end(&self, at: usize) -> &[u8] {
+        let ends = self.nearest(at).map(|block| {
+            let line = self.line(block);
+            line.get(without_end(line).len()..).unwrap_or_default()
+        });
+        ends.into_iter().find(|end| matches!(*end, b"\n" | b"\r\n")).unwrap_or(b"\n")
+    }
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let mut line = line;
+    while let [start @ .., b'\r' | b'\n'] = line {
+        line = start;
+    }
+    line
+}

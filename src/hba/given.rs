@@ -1,0 +1,186 @@
+//! Rules as they are given to a list: as text, or typed.
+use super::assemble::{Assembled, Located, assemble_pieces};
+use super::dialect::Dialect;
+use super::entry::HbaEntry;
+use super::fault::{HbaFault, Trouble};
+use super::files::{Files, Wanted};
+use super::parse;
+use super::rule::HbaRule;
+use super::token::{Piece, Record, comment, pieces};
+use super::write;
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// What a rule that was given is called in messages.
+const NAME: &str = "the rule";
+
+/// What a list takes for a rule: text (`"host shop app 10.0.0.0/8 scram-sha-256"`), which is read as the list's server
+/// reads it, or an [`HbaRule`], or an [`HbaEntry`].
+pub trait ToHbaRule: sealed::Sealed {
+    /// The rule as it was given.
+    #[doc(hidden)]
+    fn given(&self) -> Given<'_>;
+}
+
+/// A rule as it was given.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Given<'a> {
+    Text(&'a str),
+    Typed(&'a HbaRule),
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! given {
+    ($($kind:ty: |$value:ident| $given:expr;)*) => {
+        $(
+            impl sealed::Sealed for $kind {}
+            impl ToHbaRule for $kind {
+                fn given(&self) -> Given<'_> {
+                    let $value = self;
+                    $given
+                }
+            }
+        )*
+    };
+}
+
+given! {
+    &str: |text| Given::Text(text);
+    String: |text| Given::Text(text);
+    &String: |text| Given::Text(text);
+    HbaRule: |rule| Given::Typed(rule);
+    &HbaRule: |rule| Given::Typed(rule);
+    HbaEntry: |entry| Given::Typed(&entry.rule);
+    &HbaEntry: |entry| Given::Typed(&entry.rule);
+}
+
+/// A rule that a server takes, and how it is to be written.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) rule: HbaRule,
+    /// As [`write::words`] gives them.
+    pub(super) words: Vec<Vec<u8>>,
+    /// The comment behind it, from its `#`.
+    pub(super) comment: Option<Vec<u8>>,
+}
+
+/// The rule, in the form in which a file for this server has it.
+///
+/// # Errors
+/// [`Error::Hba`] for text that is no rule, [`Error::Invalid`] and [`Error::Unsupported`] for what cannot be written.
+pub(super) fn accept(given: &impl ToHbaRule, dialect: &Dialect) -> Result<Accepted> {
+    let (rule, comment) = match given.given() {
+        Given::Text(text) => {
+            let given = parse(text.as_bytes(), dialect)?;
+            (given.rule, given.comment)
+        }
+        Given::Typed(rule) => (rule.clone(), None),
+    };
+    let words = write::words(&rule, dialect)?;
+    // What was typed may still break a rule of the server's, and a name may be a regular expression there.
+    let written = parse(&words.join(&b' '), dialect);
+    let rule = match (written, given.given()) {
+        (Err(Error::Hba { problem, .. }), Given::Typed(rule)) => {
+            return Err(Error::invalid(format!("rule \"{rule}\" of pg_hba.conf"), problem));
+        }
+        (written, _) => written?.rule,
+    };
+    Ok(Accepted { rule, words, comment })
+}
+
+/// A rule in a text.
+pub(super) struct InText {
+    pub(super) rule: HbaRule,
+    pub(super) comment: Option<Vec<u8>>,
+}
+
+/// The one rule in a text, as it is written: an `@file` in it stays one.
+pub(super) fn parse(text: &[u8], dialect: &Dialect) -> Result<InText> {
+    let reading = dialect.reading();
+    let pieces = pieces(text, reading);
+    let fault = |line, column, problem: &str| Error::from(Trouble::new(column, problem.into()).at(NAME, line));
+    let mut records = pieces.iter().filter_map(|piece| Some((piece, piece.record.as_ref()?)));
+    let Some((piece, record)) = records.next() else {
+        return Err(fault(
+            1,
+            1,
+            "a rule was expected, but there is none: connection type, database, user, address, method",
+        ));
+    };
+    if let Some((second, _)) = records.next() {
+        return Err(fault(second.line, 1, "one rule was expected, but here begins a second one"));
+    }
+    let bytes = |piece: &Piece| text.get(piece.range.clone()).unwrap_or_default();
+    if let Some(other) = pieces.iter().find(|other| *other != piece && !bytes(other).trim_ascii().is_empty()) {
+        return Err(fault(other.line, 1, "a rule alone was expected; a comment can stand behind it, in the same line"));
+    }
+    if bytes(piece).contains(&0) {
+        return Err(fault(piece.line, 1, "a rule has no NUL byte"));
+    }
+    let verb = record.fields.first().and_then(|field| field.first()).map(|token| token.bytes.as_slice());
+    if record.fields.len() == 2 && verb.is_some_and(|verb| verb.starts_with(b"include")) {
+        return Err(fault(piece.line, 1, "a rule was expected; to include a file, edit pg_hba.conf itself"));
+    }
+    let rule = rule_of(record, dialect).map_err(|trouble| trouble.at(NAME, piece.line))?;
+    let comment = comment(bytes(piece), reading)
+        .and_then(|at| bytes(piece).get(at..))
+        .map(|comment| comment.trim_ascii_end().to_vec());
+    if comment.as_ref().is_some_and(|comment| comment.contains(&b'\n') || comment.ends_with(b"\\")) {
+        return Err(fault(
+            piece.line,
+            record.end,
+            "the comment behind a rule is one line, without a backslash at its end",
+        ));
+    }
+    Ok(InText { rule, comment })
+}
+
+fn rule_of(record: &Record, dialect: &Dialect) -> Result<HbaRule, Trouble> {
+    Ok(parse::rule(record, &record.fields, dialect)?.rule)
+}
+
+/// A line of a file: a rule, or what is wrong with it.
+#[derive(Clone, Debug)]
+pub(super) enum Row {
+    Rule { entry: HbaEntry, warning: Option<Box<HbaFault>> },
+    Fault(HbaFault),
+}
+
+/// What a record says.
+pub(super) fn row(located: Located, dialect: &Dialect) -> Row {
+    let Located { file, line, record, written, .. } = located;
+    let parsed = match parse::rule(&record, &record.fields, dialect) {
+        Ok(parsed) => parsed,
+        Err(trouble) => return Row::Fault(trouble.at(&file, line)),
+    };
+    let warning = parsed.warning.map(|trouble| Box::new(trouble.at(&file, line)));
+    // Where an `@file` stands for other things than databases and users, its words are all that can be told.
+    let as_written = written.and_then(|fields| parse::rule(&record, &fields, dialect).ok());
+    let (rule, expanded) = match as_written {
+        Some(as_written) => (as_written.rule, Some(Box::new(parsed.rule))),
+        None => (parsed.rule, None),
+    };
+    Row::Rule { entry: HbaEntry { rule, expanded, file, line }, warning }
+}
+
+/// What one line for the main file says.
+///
+/// # Errors
+/// [`Error::Invalid`] where it names a file that was not read.
+pub(super) fn rows(line: &[u8], path: &Arc<str>, files: &Files, dialect: &Dialect) -> Result<Vec<Row>> {
+    let mut pieces = pieces(line, dialect.reading());
+    match assemble_pieces(Arc::clone(path), &mut pieces, files, dialect) {
+        Assembled::Whole(located) => Ok(located.into_iter().map(|located| row(located, dialect)).collect()),
+        Assembled::Missing(wanted) => {
+            let name = |wanted| match wanted {
+                Wanted::File(path) | Wanted::Directory(path) => path,
+            };
+            let names = wanted.into_iter().map(name).collect::<Vec<_>>().join(", ");
+            Err(Error::invalid(NAME, format!("it names {names}, which no rule named when the list was read")))
+        }
+    }
+}

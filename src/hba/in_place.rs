@@ -1,0 +1,124 @@
+//! A file overwritten by SQL alone: for roles that may write files and run no programs, and for servers without a shell.
+use super::feed::Feed;
+use super::read::fetch_file;
+use super::swap::{Failed, Swap, hash};
+use crate::error::{Error, Result};
+use crate::sql::{Lit, Sql};
+
+/// How bytes get into a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// `lo_export`: any bytes; a server that takes writes.
+    LargeObject,
+    /// `COPY ... TO` a file: lines of text, as long as nothing in them means something to it.
+    Lines,
+}
+
+/// Writes the new content over the old one; returns the path of the copy.
+pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
+    let action = swap.action();
+    let way = Way::choose(swap)?;
+    if fetch_file(swap.cluster, swap.standing, swap.path)?.as_deref() != Some(swap.old) {
+        return Err(swap.conflict().into());
+    }
+    let copy = copy_path(swap)?;
+    if let Some(copy) = &copy {
+        way.put(swap, copy, swap.old)?;
+    }
+    let written = way.put(swap, swap.path, swap.new);
+    let now = fetch_file(swap.cluster, swap.standing, swap.path)?;
+    if now.as_deref() == Some(swap.new) {
+        return Ok(copy);
+    }
+    if now.as_deref() != Some(swap.old) {
+        way.put(swap, swap.path, swap.old)?;
+    }
+    Err(Failed::Unchanged(written.err().unwrap_or_else(|| Error::OsCommand {
+        command: action,
+        failure: "failed".into(),
+        exit_code: None,
+        stderr: "the file had another content afterwards, and has the old one again".into(),
+    })))
+}
+
+/// The path of a copy. Files made this way can be read by everybody on the server, so that there is none outside the
+/// data directory.
+fn copy_path(swap: &Swap<'_>) -> Result<Option<String>> {
+    if swap.copies.is_none() {
+        return Ok(None);
+    }
+    if !swap.standing.is_inside(swap.path) {
+        log::warn!("{:?} is overwritten without a copy: it could be read by everybody on the server", swap.path);
+        return Ok(None);
+    }
+    let now = sql!(
+        "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYYMMDD\"T\"HH24MISS\"Z\"') AS now"
+    );
+    let answers = swap.cluster.session().run(&swap.action(), &[now])?;
+    let now = answers.iter().flatten().next().map(|row| row.text("now")).transpose()?.unwrap_or_default();
+    let start: String = hash(swap.old).chars().take(8).collect();
+    Ok(Some(format!("{}.{now}.{start}", swap.path)))
+}
+
+impl Way {
+    fn choose(swap: &Swap<'_>) -> Result<Self> {
+        if swap.standing.may_export_files() {
+            return Ok(Self::LargeObject);
+        }
+        let plain = |bytes: &[u8]| {
+            let text = std::str::from_utf8(bytes).is_ok_and(|text| text.lines().all(|line| line != "\\."));
+            text && bytes.ends_with(b"\n") && !bytes.iter().any(|byte| matches!(byte, 0..=3 | b'\r'))
+        };
+        match plain(swap.new) && plain(swap.old) {
+            true => Ok(Self::Lines),
+            false => Err(Error::Denied {
+                action: swap.action(),
+                reason: "the file has bytes that COPY cannot write (no UTF-8, a carriage return, no final newline)"
+                    .into(),
+                remedy:
+                    "connect as a superuser, or to a role with EXECUTE on lo_export or with pg_execute_server_program"
+                        .into(),
+            }),
+        }
+    }
+
+    /// Writes a file.
+    fn put(self, swap: &Swap<'_>, path: &str, content: &[u8]) -> Result<()> {
+        let action = swap.action();
+        let feed = match self {
+            // The object stands in the table until it is exported.
+            Self::LargeObject => Feed::Table,
+            Self::Lines => Feed::choose(swap.standing, content, &action)?,
+        };
+        let statements = match self {
+            Self::LargeObject => export(path),
+            Self::Lines => vec![copy_lines(feed.content(), path)],
+        };
+        let put = swap.cluster.session().atomically(&action, |within| {
+            feed.send(swap.cluster, within, &action, content)?;
+            within.send(&statements)
+        });
+        put.map(drop)
+    }
+}
+
+/// Statements of their own: an object is not seen by the one that makes it.
+fn export(path: &str) -> Vec<Sql> {
+    vec![
+        sql!("UPDATE pg_temp.pgsteward_file SET object = pg_catalog.lo_from_bytea(0, content)"),
+        sql!("SELECT pg_catalog.lo_export(object, {}) FROM pg_temp.pgsteward_file", Lit(path)),
+        sql!("SELECT pg_catalog.lo_unlink(object) FROM pg_temp.pgsteward_file"),
+    ]
+}
+
+/// Lines as they are: what would be quoted or escaped does not occur in them. Each gets its newline back.
+fn copy_lines(content: Sql, path: &str) -> Sql {
+    sql!(
+        "COPY (SELECT line FROM pg_catalog.unnest(pg_catalog.regexp_split_to_array(\
+         pg_catalog.left(pg_catalog.convert_from({}, 'UTF8'), -1), E'\\n')) WITH ORDINALITY AS lines(line, position) \
+         ORDER BY position) \
+         TO {} (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02', ESCAPE E'\\x02', NULL E'\\x03', ENCODING 'UTF8')",
+        content,
+        Lit(path)
+    )
+}

@@ -1,0 +1,67 @@
+//! Names as the server compares them: byte by byte.
+use std::borrow::Cow;
+use std::fmt;
+
+/// A name in pg_hba.conf. It is compared with the client's byte by byte, in whatever encoding; `Display` shows
+/// what is no UTF-8 as U+FFFD.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct HbaName(Vec<u8>);
+
+impl HbaName {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+}
+
+impl fmt::Display for HbaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl fmt::Debug for HbaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text(), f)
+    }
+}
+
+impl From<&str> for HbaName {
+    fn from(name: &str) -> Self {
+        Self(name.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for HbaName {
+    fn from(name: String) -> Self {
+        Self(name.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for HbaName {
+    fn from(name: Vec<u8>) -> Self {
+        Self(name)
+    }
+}
+
+impl From<&[u8]> for HbaName {
+    fn from(name: &[u8]) -> Self {
+        Self(name.to_vec())
+    }
+}
+
+impl PartialEq<str> for HbaName {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for HbaName {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}

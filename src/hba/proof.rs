@@ -1,0 +1,132 @@
+//! What the server makes of its file, and whether it has taken it.
+use super::swap::hash;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::row::Row;
+use crate::sql::{Lit, Sql};
+use postgres::SimpleQueryMessage;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the server gets to read its file.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the server says of the file that is there now.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// It can be loaded.
+    Accepted,
+    /// It cannot: the first fault.
+    Refused { file: String, line: Option<usize>, words: String },
+    /// It has another content than the one in question.
+    AnotherContent,
+}
+
+/// Asks what the server makes of its file, and whether it has this content. It reads the file anew, and goes on with
+/// the rules that it has.
+pub(super) fn judge(cluster: &Cluster, path: &str, content: &[u8]) -> Result<Verdict> {
+    let action = format!("check {path:?}");
+    let answers = cluster.session().run(&action, &[question(path, cluster.version().at_least(16))])?;
+    match answers.iter().flatten().next() {
+        Some(row) => verdict(row, path, &hash(content)),
+        None => Err(Error::invalid("answer of the server", "it has no row")),
+    }
+}
+
+/// The file is loaded when there is a rule, and none that has no type; a row with a type and an error is a warning.
+fn question(path: &str, has_file_name: bool) -> Sql {
+    let file = if has_file_name { sql!("file_name") } else { sql!("{}", Lit(path)) };
+    sql!(
+        "SELECT {} AS hash, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_hba_file_rules)::text AS rules, \
+         fault.file, fault.line, fault.error \
+         FROM (SELECT) AS one LEFT JOIN (SELECT {} AS file, line_number::text AS line, \
+         COALESCE(error, 'it does not say why') AS error \
+         FROM pg_catalog.pg_hba_file_rules WHERE type IS NULL LIMIT 1) AS fault ON true",
+        hash_of(path),
+        file
+    )
+}
+
+fn hash_of(path: &str) -> Sql {
+    sql!(
+        "pg_catalog.encode(pg_catalog.sha256(pg_catalog.pg_read_binary_file({}, 0, {}, true)), 'hex')",
+        Lit(path),
+        super::read::LARGEST
+    )
+}
+
+fn verdict(row: &Row, path: &str, hash: &str) -> Result<Verdict> {
+    if row.optional("hash")?.as_deref() != Some(hash) {
+        return Ok(Verdict::AnotherContent);
+    }
+    if let Some(words) = row.optional("error")? {
+        let file = row.optional("file")?.unwrap_or_else(|| path.to_owned());
+        return Ok(Verdict::Refused { file, line: row.optional_number("line")?, words });
+    }
+    Ok(match row.number::<u64>("rules")? {
+        0 => Verdict::Refused { file: path.to_owned(), line: None, words: "there is no rule in it".into() },
+        _ => Verdict::Accepted,
+    })
+}
+
+/// Whether the file has this content.
+pub(super) fn has_content(cluster: &Cluster, path: &str, content: &[u8]) -> Result<bool> {
+    let query = sql!("SELECT {} AS hash", hash_of(path));
+    let answers = cluster.session().run(&format!("check {path:?}"), &[query])?;
+    let now = answers.iter().flatten().next().map(|row| row.optional("hash")).transpose()?.flatten();
+    Ok(now == Some(hash(content)))
+}
+
+/// The moment on the server's clock at which it was told to read its files, in seconds.
+pub(super) struct Reload(f64);
+
+/// Has the server read its files.
+pub(super) fn reload(cluster: &Cluster) -> Result<Reload> {
+    let clock = sql!("SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::text AS moment");
+    let statements = [clock, sql!("SELECT pg_catalog.pg_reload_conf()")];
+    let answers = cluster.session().run("reload the configuration", &statements)?;
+    match answers.iter().flatten().next() {
+        Some(row) => Ok(Reload(row.number("moment")?)),
+        None => Err(Error::invalid("answer of the server", "it has no row")),
+    }
+}
+
+const LOADED: &str = "SELECT pg_catalog.date_part('epoch', pg_catalog.pg_conf_load_time())::pg_catalog.text AS loaded";
+
+impl Reload {
+    /// Waits until the server has read its files. Whether it has in time.
+    ///
+    /// A session reads them only after the server itself did.
+    pub(super) fn wait(&self, cluster: &Cluster) -> Result<bool> {
+        self.wait_for(|| {
+            let answers = cluster.session().run("see when the configuration was read", &[Sql::trusted(LOADED)])?;
+            answers.iter().flatten().next().map(|row| row.number("loaded")).transpose()
+        })
+    }
+
+    /// Connects until a connection is let in that was made after the server had read its files: such a one knows
+    /// when that was from the server itself. Whether there was one in time.
+    pub(super) fn wait_by_connecting(&self, cluster: &Cluster) -> Result<bool> {
+        self.wait_for(|| {
+            let mut client = cluster.session().connect_again()?;
+            let answer = client.simple_query(LOADED).map_err(|error| Error::driver("use a new connection", &error))?;
+            let loaded = answer.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten(),
+                _ => None,
+            });
+            Ok(loaded.and_then(|loaded| loaded.parse().ok()))
+        })
+    }
+
+    fn wait_for(&self, mut loaded: impl FnMut() -> Result<Option<f64>>) -> Result<bool> {
+        let (deadline, mut pause) = (Instant::now() + PATIENCE, Duration::from_millis(5));
+        while !loaded()?.is_some_and(|loaded| loaded >= self.0) {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,412 @@
+//! The program that replaces a file on the server, and what it says. Pure: text in, text out.
+//!
+//! It runs in one shell, so that nothing comes between its comparison of the old file and the rename but that: it takes
+//! the new content in base64 from its standard input, and the rest from its text.
+use super::alter_options::HbaWrite;
+
+/// What is to become of a file.
+pub(super) struct Replace<'a> {
+    /// Its path on the server, as the server knows it; symbolic links are followed.
+    pub(super) path: &'a str,
+    /// The hashes of the content that it must have, and of the one that it is to have.
+    pub(super) old: &'a str,
+    pub(super) new: &'a str,
+    pub(super) write: HbaWrite,
+    /// How many copies of older content to keep, with one of the present content; none makes no copy.
+    pub(super) copies: Option<usize>,
+    /// A directory of its own, which it makes, for what it has to say.
+    pub(super) report: &'a str,
+    /// 32 hexadecimal digits that nothing else has, for the names of its temporary files.
+    pub(super) nonce: &'a str,
+}
+
+/// The names of what the program leaves in its directory.
+pub(super) const REPORTS: [&str; 4] = ["file", "copy", "note", "error"];
+
+/// How the program ends when it does not succeed. The file is as it was, in all of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Failure {
+    /// Mode, owner or group of the file cannot be given to another one.
+    Attributes,
+    /// The file does not have the content that it must have.
+    Changed,
+    Full,
+    ReadOnly,
+    Denied,
+    /// Something is mounted on the file.
+    Mounted,
+    Other,
+    Interrupted,
+    NoProgram,
+    NoFile,
+    /// Another one of these programs takes too long.
+    Locked,
+}
+
+impl Failure {
+    const ALL: [(i32, Self); 11] = [
+        (80, Self::Attributes),
+        (81, Self::Changed),
+        (82, Self::Full),
+        (83, Self::ReadOnly),
+        (84, Self::Denied),
+        (85, Self::Mounted),
+        (86, Self::Other),
+        (87, Self::Interrupted),
+        (88, Self::NoProgram),
+        (89, Self::NoFile),
+        (90, Self::Locked),
+    ];
+
+    /// What the server's message about the end of a program means. It is translated; the exit code in it is not.
+    pub(super) fn of_detail(detail: &str) -> Option<Self> {
+        let digits = detail.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?;
+        let code: i32 = digits.parse().ok()?;
+        Self::ALL.iter().find(|(known, _)| *known == code).map(|(_, failure)| *failure)
+    }
+}
+
+/// A word for the shell.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// What the names of copies end in, as a pattern of the shell: when they were made, and the start of their hash.
+pub(super) fn copy_pattern() -> String {
+    let digit = "[0-9]";
+    format!("{}T{}Z.{}", digit.repeat(8), digit.repeat(6), "[0-9a-f]".repeat(8))
+}
+
+/// Functions that the steps use. What goes wrong is told by the exit code, and in words in the report: the server
+/// does not pass on what a program prints.
+const FUNCTIONS: &str = r#"
+say() { printf %s "$2" 2>/dev/null >"$r/$1"; }
+fail() { say error "$2"; cat >/dev/null; exit "$1"; }
+why() {
+case $1 in
+*'No space'*|*[Qq]uota*) fail 82 "$1";;
+*'ead-only file system'*) fail 83 "$1";;
+*'ermission denied'*|*'not permitted'*) fail 84 "$1";;
+*busy*) fail 85 "$1";;
+*) fail 86 "$1";;
+esac
+}
+try() { e=$("$@" 2>&1) || why "$e"; }
+hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-64; }
+unchanged() { [ "$(hash <"$f")" = "$h0" ] || fail 81 ''; }
+look() { set -- $(ls -lnd "$1"); printf %s "$1 $3 $4"; }
+"#;
+
+/// Finds the file and the programs, and takes the lock that others of this kind take, where there is one. What was left
+/// behind by one that was killed is removed under the lock alone: without it, it may be in use.
+const PREPARE: &str = r#"
+mkdir -p base/pgsql_tmp && mkdir "$r" || exit 86
+for x in base64 cat cp cut date find ls mkdir mv readlink rm sync; do command -v "$x" >/dev/null || fail 88 "$x"; done
+command -v sha256sum >/dev/null || command -v shasum >/dev/null || fail 88 sha256sum
+f=$(readlink -f "$p") && [ -f "$f" ] || fail 89 "$p"
+d=${f%/*}; d=${d:-/}; t=$f.pgsteward-$w-new; c=$f.pgsteward-$w-copy; l=$f.pgsteward-$w-link; u=; m=
+trap 'rm -f "$t" "$c" "$l" ${u:+"$u"}' EXIT
+trap 'exit 87' HUP INT PIPE TERM
+if [ -r "$d" ] && command -v flock >/dev/null; then
+exec 9<"$d"; i=0
+while :; do
+flock -n 9 2>/dev/null
+case $? in
+0) find "$d" -maxdepth 1 -type f -name "*.pgsteward-$hex-*" -mmin +60 -exec rm -f {} + 2>/dev/null; break;;
+1) i=$((i + 1)); [ "$i" -lt 300 ] || fail 90 ''; sleep 0.1 2>/dev/null || sleep 1;;
+*) break;;
+esac
+done
+fi
+unchanged
+"#;
+
+/// Makes the new file beside the old one: it is given the old one's mode and owner before it has the new content.
+const STAGE: &str = r#"
+e=$( (set -C; : >"$t") 2>&1) || why "$e"
+try cp -p "$f" "$t"
+[ -w "$t" ] || { try chmod u+w "$t"; m=1; }
+e=$( { base64 -d >"$t"; } 2>&1) || why "$e"
+[ "$(hash <"$t")" = "$h1" ] || fail 86 'the new content did not arrive whole'
+[ -z "$m" ] || try chmod u-w "$t"
+[ "$(look "$f")" = "$(look "$t")" ] || fail 80 "$(ls -ld "$f")"
+try sync "$t"
+"#;
+
+/// For a write in place: the new content and the old one where the server keeps its own temporary files.
+const STAGE_ELSEWHERE: &str = r#"
+t=$r/new; o=$r/old
+[ -w "$f" ] || fail 84 'the server may not write to it'
+e=$( { base64 -d >"$t"; } 2>&1) || why "$e"
+[ "$(hash <"$t")" = "$h1" ] || fail 86 'the new content did not arrive whole'
+try cp "$f" "$o"
+"#;
+
+/// Copies the old file. The copy is whole before it has its name.
+const COPY: &str = r#"
+try cp -p "$f" "$c"
+[ "$(hash <"$c")" = "$h0" ] || fail 81 ''
+try sync "$c"
+k=$f.$(date -u +%Y%m%dT%H%M%SZ).$(printf %.8s "$h0")
+[ -e "$k" ] || u=$k
+try mv -f "$c" "$k"
+"#;
+
+/// From the comparison on it is not interrupted, unless its connection was lost and another one has said so. A process that is killed leaves the old file or the new one.
+const RENAME: &str = r#"
+trap '' HUP INT PIPE TERM
+[ ! -e "$r/stop" ] || exit 87
+unchanged
+try mv -f "$t" "$f"
+u=
+sync "$d" 2>/dev/null
+say file "$f"
+"#;
+
+const OVERWRITE: &str = r#"
+trap '' HUP INT PIPE TERM
+[ ! -e "$r/stop" ] || exit 87
+unchanged
+e=$( { cat "$t" >"$f" && sync "$f"; } 2>&1) && [ "$(hash <"$f")" = "$h1" ] || { cat "$o" >"$f"; sync "$f"; why "$e"; }
+u=
+say file "$f"
+"#;
+
+/// Has `.bak` point at the newest copy, and removes the oldest ones. What others have put there under such names is left
+/// alone: a `.bak` that is no link to a copy, a copy whose content is not what its name says.
+const TIDY: &str = r#"
+say copy "$k"
+b=$f.bak; x=
+[ -h "$b" ] && x=$(readlink "$b")
+if [ -h "$b" ] || [ ! -e "$b" ]; then
+case $x in
+''|"${f##*/}".*Z.????????) ln -s "${k##*/}" "$l" 2>/dev/null && mv -f "$l" "$b" 2>/dev/null || say note 'no symbolic link can be made there';;
+*) say note 'it points elsewhere';;
+esac
+else say note 'it is no symbolic link'
+fi
+own() { [ -f "$1" ] && ! [ -h "$1" ] && [ "$(hash <"$1" | cut -c 1-8)" = "${1##*.}" ]; }
+set -- "$f".@pattern@
+if [ $# -gt "$keep" ]; then
+n=0
+for x; do own "$x" && n=$((n + 1)); done
+for x; do [ "$n" -gt "$keep" ] || break; [ "$x" != "$k" ] && own "$x" && rm -f "$x" && n=$((n - 1)); done
+fi
+"#;
+
+impl Replace<'_> {
+    /// The text for the server's shell.
+    pub(super) fn program(&self) -> String {
+        let mut text = format!(
+            "LC_ALL=C; export LC_ALL; umask 077\np={}; r={}; h0={}; h1={}; w={}; hex={}; keep={}",
+            quoted(self.path),
+            quoted(self.report),
+            quoted(self.old),
+            quoted(self.new),
+            quoted(self.nonce),
+            quoted(&"[0-9a-f]".repeat(32)),
+            self.copies.unwrap_or_default().max(1)
+        );
+        let (stage, write) = match self.write {
+            HbaWrite::Replace => (STAGE, RENAME),
+            HbaWrite::InPlace => (STAGE_ELSEWHERE, OVERWRITE),
+        };
+        [FUNCTIONS, PREPARE, stage].iter().for_each(|part| text.push_str(part));
+        if self.copies.is_some() {
+            text.push_str(COPY);
+        }
+        text.push_str(write);
+        if self.copies.is_some() {
+            text.push_str(&TIDY.replace("@pattern@", &copy_pattern()));
+        }
+        text.push_str("exit 0\n");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::io::Write;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn words_are_quoted_for_the_shell() {
+        assert_eq!(quoted("a'b $c"), r"'a'\''b $c'");
+    }
+
+    #[test]
+    fn exit_codes_are_found_in_any_language() {
+        assert_eq!(Failure::of_detail("child process exited with exit code 81"), Some(Failure::Changed));
+        assert_eq!(Failure::of_detail("Kindprozess hat mit Code 85 beendet"), Some(Failure::Mounted));
+        assert_eq!(Failure::of_detail("child process was terminated by signal 9: Killed"), None);
+        assert_eq!(Failure::of_detail(""), None);
+    }
+
+    /// A directory with a file, as the server would have it.
+    struct Place {
+        root: PathBuf,
+        /// Programs that stand in for those of the system.
+        programs: Option<PathBuf>,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("pgsteward-replace-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let root = std::env::temp_dir().join(name);
+            fs::create_dir_all(root.join("it's")).unwrap();
+            let place = Self { root, programs: None };
+            fs::write(place.file(), "old\n").unwrap();
+            fs::set_permissions(place.file(), Permissions::from_mode(0o440)).unwrap();
+            place
+        }
+
+        fn file(&self) -> PathBuf {
+            self.root.join("it's/pg_hba.conf")
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.root.join("it's")).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+
+        /// Runs the program; returns its exit code.
+        fn run(&self, path: &Path, old: &str, new: &str, write: HbaWrite, copies: Option<usize>) -> i32 {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let nonce = format!("{:032x}", NEXT.fetch_add(1, Ordering::Relaxed));
+            let (report, path) = (format!("base/pgsql_tmp/{nonce}"), path.display().to_string());
+            let hash = |text: &str| super::super::swap::hash(text.as_bytes());
+            let (old, hash_of_new) = (hash(old), hash(new));
+            let replace =
+                Replace { path: &path, old: &old, new: &hash_of_new, write, copies, report: &report, nonce: &nonce };
+            let mut encode = Command::new("base64").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            encode.stdin.take().unwrap().write_all(new.as_bytes()).unwrap();
+            let encoded = encode.stdout.take().unwrap();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &replace.program()]).current_dir(&self.root).stdin(encoded);
+            if let Some(programs) = &self.programs {
+                shell.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
+            }
+            let code = shell.status().unwrap().code().unwrap();
+            encode.wait().unwrap();
+            code
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.root);
+        }
+    }
+
+    #[test]
+    fn p056_a_file_is_replaced_with_its_mode_and_a_copy_is_kept() {
+        let place = Place::new();
+        let link = place.root.join("link");
+        symlink(place.file(), &link).unwrap();
+        let before = fs::metadata(place.file()).unwrap();
+        assert_eq!(place.run(&link, "old\n", "new\0\n", HbaWrite::Replace, Some(10)), 0);
+        let after = fs::metadata(place.file()).unwrap();
+        assert_eq!(fs::read(place.file()).unwrap(), b"new\0\n");
+        assert_ne!(before.ino(), after.ino(), "it is another file");
+        assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let names = place.names();
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert!(names[1].starts_with("pg_hba.conf.2") && names[1].ends_with(&super::super::swap::hash(b"old\n")[..8]));
+        assert_eq!(fs::read_link(place.root.join("it's/pg_hba.conf.bak")).unwrap(), Path::new(&names[1]));
+        let copy = fs::metadata(place.root.join("it's").join(&names[1])).unwrap();
+        assert_eq!(copy.mode(), before.mode());
+    }
+
+    #[test]
+    fn p056_a_file_that_somebody_else_changed_is_left_alone() {
+        for write in [HbaWrite::Replace, HbaWrite::InPlace] {
+            for copies in [None, Some(10)] {
+                let place = Place::new();
+                assert_eq!(place.run(&place.file(), "older\n", "new\n", write, copies), 81);
+                assert_eq!(fs::read(place.file()).unwrap(), b"old\n");
+                assert_eq!(place.names(), ["pg_hba.conf"]);
+            }
+        }
+    }
+
+    #[test]
+    fn p056_a_change_by_somebody_else_at_the_last_moment_is_seen() {
+        for write in [HbaWrite::Replace, HbaWrite::InPlace] {
+            let mut place = Place::new();
+            // The program that is run last before the comparison makes a change of its own.
+            let (programs, date) = (place.root.join("programs"), place.root.join("programs/date"));
+            fs::create_dir(&programs).unwrap();
+            fs::write(&date, "#!/bin/sh\necho theirs >>\"it's/pg_hba.conf\"\necho 20200101T000000Z\n").unwrap();
+            fs::set_permissions(&date, Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
+            place.programs = Some(programs);
+            assert_eq!(place.run(&place.file(), "old\n", "new\n", write, Some(10)), 81);
+            assert_eq!(fs::read(place.file()).unwrap(), b"old\ntheirs\n");
+            assert_eq!(place.names(), ["pg_hba.conf"]);
+        }
+    }
+
+    #[test]
+    fn a_write_in_place_keeps_the_file_itself() {
+        let place = Place::new();
+        fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
+        let before = fs::metadata(place.file()).unwrap();
+        assert_eq!(place.run(&place.file(), "old\n", "n\n", HbaWrite::InPlace, None), 0);
+        let after = fs::metadata(place.file()).unwrap();
+        assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
+        assert_eq!((fs::read(place.file()).unwrap(), place.names()), (b"n\n".to_vec(), vec!["pg_hba.conf".into()]));
+    }
+
+    #[test]
+    fn only_so_many_copies_are_kept_and_none_of_others() {
+        let place = Place::new();
+        let at = |name: &str| place.root.join("it's").join(name);
+        let hash = super::super::swap::hash(b"ours");
+        let ours = |day: u32| format!("pg_hba.conf.202001{day:02}T000000Z.{}", &hash[..8]);
+        for day in 1..=4 {
+            fs::write(at(&ours(day)), "ours").unwrap();
+        }
+        let theirs = ["pg_hba.conf.20190101T000000Z.00000000", "pg_hba.conf.20190101T000000Z.orig", "pg_hba.conf.old"];
+        theirs.iter().for_each(|name| fs::write(at(name), "theirs").unwrap());
+        fs::write(at("pg_hba.conf.bak"), "theirs").unwrap();
+        assert_eq!(place.run(&place.file(), "old\n", "new\n", HbaWrite::Replace, Some(3)), 0);
+        let names = place.names();
+        assert!(theirs.iter().all(|name| names.iter().any(|left| left == name)), "{names:?}");
+        assert!(!names.contains(&ours(2)) && names.contains(&ours(3)) && names.contains(&ours(4)), "{names:?}");
+        assert_eq!(fs::read(at("pg_hba.conf.bak")).unwrap(), b"theirs");
+        assert_eq!(names.len(), 8, "{names:?}");
+    }
+
+    #[test]
+    fn what_a_killed_program_left_behind_is_removed_after_an_hour() {
+        let place = Place::new();
+        let at = |digit: char, end: &str| {
+            place.root.join(format!("it's/pg_hba.conf.pgsteward-{}-{end}", digit.to_string().repeat(32)))
+        };
+        let files = [at('a', "new"), at('b', "copy"), at('c', "new"), at('x', "new")];
+        files.iter().for_each(|file| fs::write(file, "").unwrap());
+        for old in [0, 1, 3] {
+            assert!(Command::new("touch").args(["-d", "2 hours ago"]).arg(&files[old]).status().unwrap().success());
+        }
+        assert_eq!(place.run(&place.file(), "old\n", "new\n", HbaWrite::Replace, None), 0);
+        let left: Vec<bool> = files.iter().map(|file| file.exists()).collect();
+        assert_eq!(left, [false, false, true, true]);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_the_exit_code() {
+        let place = Place::new();
+        let missing = place.root.join("none");
+        assert_eq!(place.run(&missing, "old\n", "new\n", HbaWrite::Replace, None), 89);
+        assert_eq!(place.run(&place.root.join("it's"), "old\n", "new\n", HbaWrite::Replace, None), 89);
+    }
+}

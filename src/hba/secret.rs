@@ -1,0 +1,143 @@
+//! Passwords in pg_hba.conf, which are never shown.
+use super::options::is_option;
+
+/// What stands in the place of a secret.
+pub(super) const MASK: &str = "********";
+/// The options that are secrets; the last is the one of versions before 10, which servers refuse.
+const NAMES: [&str; 3] = ["ldapbindpasswd", "radiussecrets", "radiussecret"];
+
+/// Whether the value of this option is a secret.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    NAMES.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Whether there is one.
+pub(super) fn is_in(bytes: &[u8]) -> bool {
+    masked(bytes) != bytes
+}
+
+/// The text of a file with its secrets masked: also in comments, and in lines that the server refuses. Lines stay
+/// lines.
+pub(super) fn masked(bytes: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(line_length(rest));
+        mask_line(line, &mut shown);
+        rest = after;
+    }
+    shown
+}
+
+/// How long the first line is, with those that continue it in some versions.
+fn line_length(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        length += line.len();
+        if !line.trim_ascii_end().ends_with(b"\\") {
+            break;
+        }
+    }
+    length
+}
+
+fn mask_line(line: &[u8], shown: &mut Vec<u8>) {
+    let mut at = 0;
+    while let Some(length) = find(line.get(at..).unwrap_or_default()) {
+        let start = at + length;
+        let quotes = line.iter().take(start).filter(|byte| **byte == b'"').count();
+        let end = start + value(line.get(start..).unwrap_or_default(), quotes % 2 == 1);
+        shown.extend_from_slice(line.get(at..start).unwrap_or_default());
+        mask(line.get(start..end).unwrap_or_default(), shown);
+        at = end;
+    }
+    shown.extend_from_slice(line.get(at..).unwrap_or_default());
+}
+
+/// Where the value of the next secret begins; there may be quotes and blanks before the sign.
+fn find(bytes: &[u8]) -> Option<usize> {
+    let starts_at = |at: &usize| {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        NAMES.iter().any(|name| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes())))
+    };
+    let candidates = (0..bytes.len()).filter(|at| matches!(bytes.get(*at), Some(b'l' | b'L' | b'r' | b'R')));
+    candidates.filter(starts_at).find_map(|at| {
+        let rest = bytes.get(at..)?;
+        let name = rest.iter().position(|byte| !byte.is_ascii_alphabetic())?;
+        let sign = rest.get(name..)?.iter().position(|byte| !matches!(byte, b'"' | b' ' | b'\t'))? + name;
+        (rest.get(sign) == Some(&b'=')).then_some(at + sign + 1)
+    })
+}
+
+/// How long the value is that begins here, up to the next option, a comment or the end of the line: words that are
+/// none may belong to a secret that lacks its quotes.
+fn value(bytes: &[u8], mut inside: bool) -> usize {
+    let mut started = false;
+    let mut before = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        let ends = match byte {
+            b'\n' => before != b'\\',
+            b'#' => !inside,
+            b' ' | b'\t' | b',' => started && !inside && ends_at(bytes.get(at..).unwrap_or_default()),
+            b'"' => {
+                inside = !inside;
+                started = true;
+                false
+            }
+            _ => {
+                started = true;
+                false
+            }
+        };
+        if ends {
+            return at;
+        }
+        if *byte != b'\r' {
+            before = *byte;
+        }
+    }
+    bytes.len()
+}
+
+/// Whether what follows these blanks or commas is no secret.
+fn ends_at(bytes: &[u8]) -> bool {
+    let word = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b',' | b'\r' | b'"')).unwrap_or(bytes.len());
+    let rest = bytes.get(word..).unwrap_or_default();
+    matches!(rest.first(), None | Some(b'\n' | b'#')) || is_option(rest)
+}
+
+/// A mask in the place of a value, one on each of its lines.
+fn mask(value: &[u8], shown: &mut Vec<u8>) {
+    for line in value.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        if !text.trim_ascii().is_empty() {
+            shown.extend_from_slice(MASK.as_bytes());
+        }
+        shown.extend_from_slice(line.get(text.len()..).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_wherever_they_stand() {
+        for (text, expected) in [
+            ("a ldapbindpasswd=s3 map=x\nb", "a ldapbindpasswd=******** map=x\nb"),
+            ("a radiussecrets=\"s 3,\"\"s\",\"map=b\"\n", "a radiussecrets=********,\"map=b\"\n"),
+            ("a \"radiussecrets=s 3\" scope=b\n", "a \"radiussecrets=******** scope=b\n"),
+            ("a \"radiussecrets\"=\"s 3\" # b", "a \"radiussecrets\"=******** # b"),
+            ("# \"my radiussecrets=s 3\" b", "# \"my radiussecrets=********"),
+            ("a ldapbindpasswd=my s3=x, y map=z", "a ldapbindpasswd=******** map=z"),
+            ("# LDAPBINDPASSWD = s3 x\n", "# LDAPBINDPASSWD =********\n"),
+            ("radiussecrets=a\\\nb\\\r\nc scope=d\ne", "radiussecrets=********\n********\n******** scope=d\ne"),
+            ("radiussecret=s,radiussecrets=t#x", "radiussecret=********,radiussecrets=********#x"),
+            ("radiussecrets=", "radiussecrets="),
+            ("radiussecrets=\nlocal", "radiussecrets=\nlocal"),
+            ("local all all ldap ldapserver=l", "local all all ldap ldapserver=l"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&masked(text.as_bytes())), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Has the server replace its file, and says what became of it.
+use super::alter_options::HbaWrite;
+use super::diff;
+use super::feed::Feed;
+use super::in_place;
+use super::read::{fetch_file, no_file};
+use super::replace::{Failure, REPORTS, Replace};
+use super::rights::{Right, Standing};
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::shell::Directory;
+use crate::sql::{Lit, Sql};
+use sha2::{Digest, Sha256};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// One content in the place of another.
+#[derive(Clone, Copy)]
+pub(super) struct Swap<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) standing: &'a Standing,
+    /// The path on the server.
+    pub(super) path: &'a str,
+    pub(super) old: &'a [u8],
+    pub(super) new: &'a [u8],
+    pub(super) write: HbaWrite,
+    /// How many copies to keep; none makes no copy of the old content.
+    pub(super) copies: Option<usize>,
+}
+
+/// Why the new content is not there.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The file is as it was.
+    Unchanged(Error),
+    /// It may have been written: the statement was cancelled perhaps when it was all done, or the connection was lost.
+    Unknown(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Connection { .. } | Error::Server { .. } => Self::Unknown(error),
+            // What is refused has not begun.
+            other => Self::Unchanged(other),
+        }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unchanged(error) | Failed::Unknown(error) => error,
+        }
+    }
+}
+
+/// The SHA-256 hash, in hexadecimal digits.
+pub(super) fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Swap<'_> {
+    /// What it takes besides reading the file.
+    pub(super) fn rights(standing: &Standing, write: HbaWrite) -> &'static [Right] {
+        let can_run = standing.is_posix() && standing.has(Right::RunPrograms);
+        match write {
+            HbaWrite::InPlace if !can_run && standing.may_export_files() => &[],
+            HbaWrite::InPlace if !can_run => &[Right::WriteFiles],
+            _ => &[Right::RunPrograms],
+        }
+    }
+
+    /// Writes the new content where the old one is; returns the path of the copy of the old one.
+    pub(super) fn write(&self) -> Result<Option<String>, Failed> {
+        if self.write == HbaWrite::Replace && !self.standing.is_posix() {
+            let what = format!("replacing {:?} on a server that is not on a POSIX system", self.path);
+            return Err(Error::unsupported(what, "to be allowed by name to overwrite it (HbaWrite::InPlace)").into());
+        }
+        self.standing.need(&self.action(), Self::rights(self.standing, self.write))?;
+        if self.write == HbaWrite::InPlace {
+            log::warn!(
+                "{:?} is overwritten in place: a crash of the server at this moment leaves half of it",
+                self.path
+            );
+            if !self.standing.is_posix() || !self.standing.has(Right::RunPrograms) {
+                return in_place::write(self);
+            }
+        }
+        self.run_program()
+    }
+
+    pub(super) fn action(&self) -> String {
+        format!("replace {:?}", self.path)
+    }
+
+    fn run_program(&self) -> Result<Option<String>, Failed> {
+        let (action, session, directory) = (self.action(), self.cluster.session(), Directory::new());
+        let feed = Feed::choose(self.standing, self.new, &action)?;
+        let (old, new) = (hash(self.old), hash(self.new));
+        let replace = Replace {
+            path: self.path,
+            old: &old,
+            new: &new,
+            write: self.write,
+            copies: self.copies,
+            report: directory.path(),
+            nonce: directory.nonce(),
+        };
+        let statement = to_run(&replace.program(), feed.content());
+        let ran = session.atomically(&action, |within| {
+            feed.send(self.cluster, within, &action, self.new)?;
+            within.send(std::slice::from_ref(&statement)).map(drop)
+        });
+        if let Err(error @ Error::Connection { .. }) = ran {
+            // The program may still be running. Where this does not get through, nothing will.
+            patiently(|| session.run(&action, &[directory.to_stop()])).map_err(|_| Failed::Unknown(error.clone()))?;
+            return Err(Failed::Unknown(error));
+        }
+        let reports = session.typed(&action, &directory.to_read(REPORTS, LONGEST_REPORT), &[]);
+        // Without it nothing is lost; a restart of the server removes it too.
+        let removed = session.atomically(&action, |within| {
+            within.send(&[sql!("SET LOCAL statement_timeout = 0"), directory.to_remove()]).map(drop)
+        });
+        if let Err(error) = removed {
+            log::warn!("{error}");
+        }
+        let report = |column: usize| -> Option<String> {
+            let rows = reports.as_ref().ok()?;
+            let bytes: Option<Vec<u8>> = rows.first()?.try_get(column).ok()?;
+            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
+        if let Some(note) = report(2) {
+            log::warn!("{:?}.bak was left as it is: {note}", self.path);
+        }
+        match ran {
+            Ok(_) => Ok(report(1)),
+            Err(error) => Err(self.explain(error, &report(3).unwrap_or_default())),
+        }
+    }
+
+    /// What the end of the program means.
+    fn explain(&self, error: Error, said: &str) -> Failed {
+        let known = match &error {
+            Error::Server { cause, .. } if cause.code.code() == "38000" => {
+                cause.detail.as_deref().and_then(Failure::of_detail)
+            }
+            _ => None,
+        };
+        match known {
+            Some(Failure::Changed) => Failed::Unchanged(self.conflict()),
+            Some(failure) => Failed::Unchanged(self.failure(failure, said)),
+            None => error.into(),
+        }
+    }
+
+    fn failure(&self, failure: Failure, said: &str) -> Error {
+        let path = self.path;
+        let failed = |failure: &str| Error::OsCommand {
+            command: format!("the replacement of {path:?}"),
+            failure: format!("{failure}; the file is as it was"),
+            exit_code: None,
+            stderr: said.to_owned(),
+        };
+        let denied =
+            |reason: String, remedy: &str| Error::Denied { action: self.action(), reason, remedy: remedy.into() };
+        match failure {
+            Failure::Attributes => denied(
+                format!("the server cannot give a new file the mode, owner and group of the old one ({said})"),
+                "make the server's user of the operating system its owner, or allow by name to overwrite it in place \
+                 (HbaWrite::InPlace)",
+            ),
+            Failure::Denied => denied(
+                format!("the operating system refuses it ({said}); the file is as it was"),
+                "let the server's user of the operating system write to the file and to its directory",
+            ),
+            Failure::Full => failed("found no room on the server's disk"),
+            Failure::ReadOnly => failed("found a read-only file system; make the change where its content comes from"),
+            Failure::Mounted => failed(
+                "failed because the file is mounted by itself, and can only be overwritten in place (HbaWrite::InPlace)",
+            ),
+            Failure::Interrupted => failed("was interrupted"),
+            Failure::Locked => failed("waited 30 seconds for another one"),
+            Failure::NoProgram => {
+                Error::unsupported(self.action(), format!("the program `{said}` on the server (coreutils)"))
+            }
+            Failure::NoFile => no_file(path),
+            Failure::Changed | Failure::Other => failed("failed"),
+        }
+    }
+
+    /// The error for a file that somebody else has changed, with what the others did.
+    pub(super) fn conflict(&self) -> Error {
+        let theirs = match fetch_file(self.cluster, self.standing, self.path) {
+            Ok(Some(now)) => format!("this since it was read:\n{}", diff::unified(self.path, self.old, &now)),
+            Ok(None) => "no such file".into(),
+            Err(error) => format!("something else, which could not be read ({error})"),
+        };
+        Error::Conflict {
+            what: format!("{:?}", self.path),
+            mine: format!("\n{}", diff::unified(self.path, self.old, self.new)),
+            theirs,
+        }
+    }
+}
+
+/// The longest report that is read, in bytes.
+const LONGEST_REPORT: u32 = 1 << 16;
+
+/// How long a lost connection is tried again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tries again while there is no connection: a server that ended one may be back in a moment.
+pub(super) fn patiently<R>(mut f: impl FnMut() -> Result<R>) -> Result<R> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match f() {
+            Err(Error::Connection { .. }) if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+            result => return result,
+        }
+    }
+}
+
+/// The statement that runs a program and passes it the content, in base64 on one line.
+fn to_run(program: &str, content: Sql) -> Sql {
+    sql!(
+        "COPY (SELECT pg_catalog.translate(pg_catalog.encode({}, 'base64'), E'\\n', '')) TO PROGRAM {}",
+        content,
+        Lit(program)
+    )
+}

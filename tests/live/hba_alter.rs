@@ -1,0 +1,663 @@
+//! pg_hba.conf on the server: read, replaced, put back.
+use crate::support::{unique, wait_until};
+use pgsteward::hba::{HbaLockOut, HbaOptions, HbaProbe, HbaRules, HbaWrite};
+use pgsteward::testing::{TestServer, TestServerOptions};
+use pgsteward::{Cluster, Error, Ident, sql};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
+
+/// A server whose file a test may change.
+pub struct Private {
+    pub server: TestServer,
+    pub cluster: Cluster,
+}
+
+impl Private {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(settings: &[(&str, &str)]) -> Self {
+        let mut options = TestServerOptions::new();
+        options.settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let server = TestServer::with(options).unwrap();
+        let cluster = Cluster::connect(&server.dsn()).unwrap();
+        Self { server, cluster }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.server.data_directory().join("pg_hba.conf")
+    }
+
+    pub fn rules(&self) -> HbaRules {
+        self.cluster.hba_rules().unwrap()
+    }
+
+    /// What is in the file now, without what is no text.
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.path()).unwrap()).into_owned()
+    }
+
+    fn role(&self, grants: &[&str]) -> (String, Cluster) {
+        let name = unique("editor");
+        self.cluster.execute(&sql!("CREATE ROLE {} LOGIN", Ident(&name)).to_string(), &[]).unwrap();
+        for grant in grants {
+            self.cluster.execute(&format!("GRANT {grant} TO {name}"), &[]).unwrap();
+        }
+        let cluster = Cluster::connect(&self.server.dsn_for("postgres", &name)).unwrap();
+        (name, cluster)
+    }
+
+    /// Has the server use a file elsewhere, with the owner that its own has.
+    fn move_file_to(&self, path: &Path) {
+        let owner = fs::metadata(self.path()).unwrap();
+        if !path.exists() {
+            fs::copy(self.path(), path).unwrap();
+        }
+        chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
+        chown(path.parent().unwrap(), Some(owner.uid()), Some(owner.gid())).unwrap();
+        self.set("hba_file", path.to_str().unwrap());
+    }
+
+    fn set(&self, name: &str, value: &str) {
+        let path = self.server.data_directory().join("postgresql.conf");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{text}\n{name} = '{}'\n", value.replace('\'', "''"))).unwrap();
+        self.restart();
+    }
+
+    pub fn restart(&self) {
+        self.server.restart().unwrap();
+        // The connection is seen to be lost, and made anew by the next call.
+        let _ = self.cluster.execute("SELECT 1", &[]);
+    }
+
+    fn is_let_in(&self, role: &str) -> bool {
+        Cluster::connect(&self.server.dsn_for("postgres", role)).is_ok()
+    }
+}
+
+/// A directory that is gone after the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("pgsteward-hba-{}-{}", std::process::id(), unique("d")));
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn with(change: impl FnOnce(&mut HbaOptions)) -> HbaOptions {
+    let mut options = HbaOptions::new();
+    change(&mut options);
+    options
+}
+
+fn in_place() -> HbaOptions {
+    with(|options| options.write = HbaWrite::InPlace)
+}
+
+fn unprobed() -> HbaOptions {
+    with(|options| options.probe = HbaProbe::Skip)
+}
+
+/// A rule that no test minds.
+pub const RULE: &str = "local all stranger reject";
+
+const READ: &str = "EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean)";
+const SEE: [&str; 3] =
+    ["SELECT ON pg_hba_file_rules", "EXECUTE ON FUNCTION pg_hba_file_rules()", "EXECUTE ON FUNCTION pg_reload_conf()"];
+
+#[test]
+fn p053_the_file_is_replaced_and_loaded_and_a_copy_is_kept() {
+    let private = Private::with(&[("log_statement", "all"), ("log_min_duration_statement", "0")]);
+    let path = private.path();
+    // Bytes of any encoding, and a secret.
+    let noise = b"#\tcaf\xe9\r\n# \\N \\. ldapbindpasswd=geheim\nhost\tall x\t::1/128 reject\n#\0";
+    let old = [&fs::read(&path).unwrap(), &noise[..]].concat();
+    fs::write(&path, &old).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o440)).unwrap();
+    private.cluster.execute("CREATE ROLE guest LOGIN", &[]).unwrap();
+    assert!(private.is_let_in("guest"));
+    let before = fs::metadata(&path).unwrap();
+    let mut hba = private.rules();
+    hba.insert(0, "local all guest reject").unwrap();
+    let new = hba.new_bytes();
+    assert!(new.ends_with(noise));
+    let outcome = hba.alter().unwrap();
+    assert!(fs::read(&path).unwrap() == new);
+    assert!(!private.is_let_in("guest"), "the new rules are in force");
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+    assert_eq!((outcome.write, outcome.reloaded, outcome.probed), (Some(HbaWrite::Replace), true, true));
+    assert_eq!((outcome.lines_added, outcome.lines_removed), (1, 0));
+    let copy = PathBuf::from(outcome.backup.unwrap());
+    assert!(fs::read(&copy).unwrap() == old);
+    assert_eq!(fs::metadata(&copy).unwrap().mode(), before.mode());
+    assert_eq!(fs::read_link(path.with_extension("conf.bak")).unwrap(), copy.file_name().unwrap());
+    let log = private.server.log().unwrap();
+    assert!(log.contains("TO PROGRAM") && !log.contains("geheim") && !log.contains("67656865696d"), "{log}");
+    assert_eq!(private.leftovers(), Vec::<String>::new());
+    // It goes on from there.
+    assert!(!hba.is_changed() && hba.contains("local all guest reject").unwrap());
+    assert_eq!(hba.alter().unwrap().write, None);
+    hba.remove(0).unwrap();
+    hba.alter().unwrap();
+    assert!(fs::read(&path).unwrap() == old && private.is_let_in("guest"));
+}
+
+impl Private {
+    /// What a change would leave behind: its temporary files.
+    fn leftovers(&self) -> Vec<String> {
+        let data = self.server.data_directory();
+        let names = [data.clone(), data.join("base/pgsql_tmp")].into_iter().filter_map(|path| fs::read_dir(path).ok());
+        let names = names.flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("steward")).collect()
+    }
+}
+
+#[test]
+fn p053_older_files_are_listed_and_brought_back() {
+    let private = Private::start();
+    let first = fs::read(private.path()).unwrap();
+    let mut hba = private.rules();
+    assert_eq!(hba.backups().unwrap(), []);
+    hba.push(RULE).unwrap();
+    let second = hba.new_bytes();
+    hba.alter().unwrap();
+    let [backup] = &hba.backups().unwrap()[..] else { panic!("one copy") };
+    assert_eq!(backup.size, first.len() as u64);
+    let outcome = hba.restore(backup).unwrap();
+    assert!(fs::read(private.path()).unwrap() == first);
+    assert!(outcome.reloaded && outcome.probed && outcome.lines_removed == 1);
+    assert!(!hba.is_changed() && !hba.contains(RULE).unwrap());
+    let backups = hba.backups().unwrap();
+    assert_eq!(backups.len(), 2);
+    assert!(backups.iter().any(|backup| fs::read(&backup.path).unwrap() == second));
+    fs::remove_file(&backup.path).unwrap();
+    assert!(matches!(hba.restore(backup), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn the_files_that_are_included_are_read_too() {
+    let private = Private::start();
+    let data = private.server.data_directory();
+    fs::create_dir_all(data.join("rules.d/directory.conf")).unwrap();
+    let text = private.text();
+    if private.server.major() >= 16 {
+        fs::write(data.join("rules.d/b.conf"), "local all b reject\n").unwrap();
+        fs::write(data.join("rules.d/a.conf"), "include ../deep\n").unwrap();
+        fs::write(data.join("deep"), "local @names deep reject\n").unwrap();
+        fs::write(private.path(), format!("include_dir rules.d\ninclude_if_exists none\n{text}")).unwrap();
+    } else {
+        fs::write(private.path(), format!("local @names deep reject\n{text}")).unwrap();
+    }
+    fs::write(data.join("names"), "one two\n").unwrap();
+    let mut hba = private.rules();
+    assert_eq!(hba.faults(), []);
+    assert_eq!(hba.get(0).unwrap().effective().databases.len(), 2);
+    assert_eq!(hba.contains("local all b reject").unwrap(), private.server.major() >= 16);
+    hba.push(RULE).unwrap();
+    hba.alter().unwrap();
+    assert!(private.text().ends_with("reject\n"));
+}
+
+#[test]
+fn p056_symbolic_links_are_followed_and_stay() {
+    let (private, elsewhere) = (Private::start(), Directory::new());
+    let (real, link) = (elsewhere.0.join("real.conf"), elsewhere.0.join("link's.conf"));
+    fs::copy(private.path(), &real).unwrap();
+    symlink("real.conf", &link).unwrap();
+    private.move_file_to(&link);
+    let mut hba = private.rules();
+    assert_eq!(hba.path(), link.to_str().unwrap());
+    hba.push(RULE).unwrap();
+    let new = hba.new_bytes();
+    let outcome = hba.alter().unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read(&real).unwrap() == new);
+    assert!(outcome.backup.unwrap().starts_with(&format!("{}.2", real.canonicalize().unwrap().display())));
+    assert_eq!(hba.backups().unwrap().len(), 1);
+}
+
+#[test]
+fn p056_of_two_writers_one_wins_and_the_other_is_told() {
+    let private = Private::start();
+    for round in 0..5 {
+        let barrier = Barrier::new(2);
+        let results: Vec<_> = thread::scope(|scope| {
+            let write = |who: &'static str| {
+                let (barrier, dsn) = (&barrier, private.server.dsn());
+                move || {
+                    let mut hba = Cluster::connect(&dsn).unwrap().hba_rules().unwrap();
+                    hba.push(format!("local all {who}_{round} reject")).unwrap();
+                    let new = hba.new_bytes();
+                    barrier.wait();
+                    hba.alter().map(|_| (who, new)).map_err(|error| (error, hba))
+                }
+            };
+            let threads = [scope.spawn(write("one")), scope.spawn(write("two"))];
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!((won.len(), lost.len()), (1, 1), "{lost:?}");
+        let (who, new) = won.into_iter().next().unwrap().unwrap();
+        assert!(fs::read(private.path()).unwrap() == new, "nothing is lost");
+        let (error, mut hba) = lost.into_iter().next().unwrap().unwrap_err();
+        assert!(error.is_conflict(), "{error}");
+        let text = error.to_string();
+        let theirs = text.split("but the server has").nth(1).unwrap();
+        assert!(theirs.lines().any(|line| line.starts_with('+') && line.contains(&format!("{who}_{round}"))), "{text}");
+        // It still has its change, and can look at theirs.
+        assert!(hba.is_changed());
+        hba.refresh().unwrap();
+        assert!(hba.contains(format!("local all {who}_{round} reject")).unwrap());
+    }
+}
+
+#[test]
+fn p058_what_the_server_would_refuse_is_refused_before_anything_is_written() {
+    let private = Private::start();
+    let old = private.text();
+    let mut hba = private.rules();
+    for garbage in ["garbage", "local all all nonsense", "local all all", ""] {
+        assert!(hba.push(garbage).is_err(), "{garbage}");
+    }
+    hba.clear().unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(matches!(error, Error::Hba { .. }) && error.to_string().contains("no rule"), "{error}");
+    assert_eq!(private.text(), old);
+    fs::write(private.path(), format!("local all all nonsense\n{old}")).unwrap();
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(matches!(error, Error::Hba { line: 1, .. }), "{error}");
+    assert_eq!(private.text(), format!("local all all nonsense\n{old}"));
+    assert!(!private.server.data_directory().join("pg_hba.conf.bak").exists());
+}
+
+#[test]
+fn p056_rules_that_only_the_server_refuses_are_taken_back() {
+    let private = Private::start();
+    let old = private.text();
+    let mut hba = private.rules();
+    // The server looks the name up when it reads the file.
+    hba.insert(0, "host all all all radius radiusservers=no.such.host.invalid radiussecrets=geheim").unwrap();
+    let error = hba.alter().unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Hba { .. }) && text.contains("put back"), "{text}");
+    assert!(!text.contains("geheim"), "{text}");
+    assert_eq!(private.text(), old);
+    assert!(hba.is_changed());
+    hba.revert();
+    hba.push(RULE).unwrap();
+    hba.alter().unwrap();
+}
+
+#[test]
+fn p056_rules_that_keep_the_writer_out_are_taken_back() {
+    let private = Private::start();
+    private.cluster.execute("CREATE ROLE guest LOGIN", &[]).unwrap();
+    let mut hba = private.rules();
+    let old = private.text();
+    hba.insert(0, "local all guest reject").unwrap();
+    hba.insert(0, "local all postgres reject").unwrap();
+    let options = with(|options| options.lock_out = HbaLockOut::Allow);
+    let error = hba.alter_with(&options).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("pg_hba.conf rejects connection") && text.contains("put back and loaded"), "{text}");
+    assert_eq!(private.text(), old);
+    assert!(private.is_let_in("postgres") && private.is_let_in("guest"));
+    // Unless that is asked for.
+    let mut options = unprobed();
+    options.lock_out = HbaLockOut::Allow;
+    let outcome = hba.alter_with(&options).unwrap();
+    assert!(outcome.reloaded && !outcome.probed);
+    assert!(!private.is_let_in("postgres") && !private.is_let_in("guest"));
+    hba.remove(0).unwrap();
+    hba.alter().unwrap();
+    assert!(private.is_let_in("postgres") && !private.is_let_in("guest"));
+}
+
+#[test]
+fn rules_that_lock_out_the_writer_or_a_replica_are_refused_before_anything_is_written() {
+    let private = Private::start();
+    let _standby = private.server.standby().unwrap();
+    let replicas = || private.cluster.execute("SELECT FROM pg_stat_replication", &[]).unwrap().len();
+    wait_until("the standby streams", || replicas() == 1);
+    let old = private.text();
+    for (rule, who) in [("local all postgres reject", "own session"), ("local replication all reject", "replica")] {
+        let mut hba = private.rules();
+        hba.insert(0, rule).unwrap();
+        let error = hba.alter().unwrap_err();
+        assert!(matches!(error, Error::Invalid { .. }) && error.to_string().contains(who), "{error}");
+        assert_eq!(private.text(), old);
+        assert_eq!(hba.backups().unwrap(), []);
+    }
+    let mut hba = private.rules();
+    hba.insert(0, "local replication all reject").unwrap();
+    hba.alter_with(&with(|options| options.lock_out = HbaLockOut::Allow)).unwrap();
+}
+
+#[test]
+fn p057_a_standby_is_read_and_written() {
+    let primary = Private::start();
+    let server = primary.server.standby().unwrap();
+    let path = server.data_directory().join("pg_hba.conf");
+    let cluster = Cluster::connect(&server.dsn()).unwrap();
+    cluster.execute("SET log_statement = 'all'", &[]).unwrap();
+    let old = [&fs::read(&path).unwrap(), &b"# ldapbindpasswd=geheim\n#\xe9\r\n#\0"[..]].concat();
+    fs::write(&path, &old).unwrap();
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.insert(0, RULE).unwrap();
+    let new = hba.new_bytes();
+    let outcome = hba.alter().unwrap();
+    assert!(fs::read(&path).unwrap() == new);
+    assert!(outcome.reloaded && outcome.probed && outcome.backup.is_some());
+    let log = server.log().unwrap();
+    assert!(log.contains("TO PROGRAM") && !log.contains("geheim") && !log.contains("67656865696d"), "{log}");
+    assert!(!primary.text().contains("stranger"));
+    hba.remove(0).unwrap();
+    hba.alter_with(&in_place()).unwrap();
+    assert!(fs::read(&path).unwrap() == old);
+}
+
+#[test]
+fn p057_an_ordinary_role_is_told_what_it_lacks() {
+    let private = Private::start();
+    let (name, cluster) = private.role(&[]);
+    let denied = || {
+        let error = cluster.hba_rules().unwrap_err();
+        assert!(matches!(error, Error::Denied { .. }), "{error}");
+        error.to_string()
+    };
+    let text = denied();
+    assert!(text.contains(&format!("GRANT pg_read_all_settings TO \"{name}\"")), "{text}");
+    private.cluster.execute(&format!("GRANT pg_read_all_settings TO {name}"), &[]).unwrap();
+    let text = denied();
+    assert!(text.contains("GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file("), "{text}");
+    private.cluster.execute(&format!("GRANT {READ} TO {name}"), &[]).unwrap();
+    let (mut hba, old) = (cluster.hba_rules().unwrap(), private.text());
+    hba.push(RULE).unwrap();
+    let text = hba.alter().unwrap_err().to_string();
+    for right in ["pg_execute_server_program", "pg_hba_file_rules", "pg_reload_conf()"] {
+        assert!(text.contains(right), "{right}: {text}");
+    }
+    assert_eq!(private.text(), old);
+}
+
+#[test]
+fn p057_a_role_with_exactly_the_rights_does_it_all() {
+    let (private, elsewhere) = (Private::with(&[("log_statement", "all")]), Directory::new());
+    let mut grants = vec!["pg_read_all_settings", "pg_execute_server_program", READ];
+    grants.extend(SEE);
+    let (name, cluster) = private.role(&grants);
+    fs::write(private.path(), format!("# radiussecrets=geheim\n{}", private.text())).unwrap();
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.push(RULE).unwrap();
+    hba.alter().unwrap();
+    assert!(private.text().contains("stranger"));
+    assert_eq!(hba.backups().unwrap().len(), 1);
+    assert!(!private.server.log().unwrap().contains("geheim"));
+    // Elsewhere one more is needed to read it.
+    private.move_file_to(&elsewhere.0.join("pg_hba.conf"));
+    let _ = cluster.execute("SELECT 1", &[]);
+    let error = cluster.hba_rules().unwrap_err();
+    assert!(error.to_string().contains("pg_read_server_files"), "{error}");
+    private.cluster.execute(&format!("GRANT pg_read_server_files TO {name}"), &[]).unwrap();
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.push("local all another reject").unwrap();
+    hba.alter().unwrap();
+}
+
+#[test]
+fn a_role_that_may_only_write_files_does_it_in_place_when_asked() {
+    let private = Private::start();
+    let mut grants = vec!["pg_read_all_settings", "pg_write_server_files", READ];
+    grants.extend(SEE);
+    let (name, cluster) = private.role(&grants);
+    let old = format!("# \\N \\t\t\"x\" é\n\n{}\n\n", private.text());
+    fs::write(private.path(), &old).unwrap();
+    let inode = fs::metadata(private.path()).unwrap().ino();
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.push(RULE).unwrap();
+    let new = hba.new_bytes();
+    let error = hba.alter().unwrap_err().to_string();
+    assert!(error.contains("pg_execute_server_program") && error.contains("HbaWrite::InPlace"), "{error}");
+    let outcome = hba.alter_with(&in_place()).unwrap();
+    assert!(fs::read(private.path()).unwrap() == new);
+    assert_eq!(fs::metadata(private.path()).unwrap().ino(), inode);
+    assert_eq!(outcome.write, Some(HbaWrite::InPlace));
+    assert_eq!(fs::read_to_string(outcome.backup.unwrap()).unwrap(), old);
+    // What COPY would not write as it is.
+    for bad in [&b"local all all trust\r\n"[..], b"local all all trust", b"local all all trust\n#\xe9\n"] {
+        fs::write(private.path(), bad).unwrap();
+        hba.refresh().unwrap();
+        hba.insert(0, RULE).unwrap();
+        let error = hba.alter_with(&in_place()).unwrap_err();
+        assert!(matches!(error, Error::Denied { .. }), "{error}");
+        assert!(fs::read(private.path()).unwrap() == bad);
+    }
+    // With a right more, any bytes.
+    private.cluster.execute(&format!("GRANT EXECUTE ON FUNCTION lo_export(oid, text) TO {name}"), &[]).unwrap();
+    fs::write(private.path(), b"#\xe9\r\nlocal all all trust\n#\0").unwrap();
+    hba.refresh().unwrap();
+    hba.insert(0, RULE).unwrap();
+    let new = hba.new_bytes();
+    hba.alter_with(&in_place()).unwrap();
+    assert!(fs::read(private.path()).unwrap() == new);
+    let left = private.cluster.execute("SELECT count(*) FROM pg_largeobject_metadata", &[]).unwrap();
+    assert_eq!(left[0].get::<_, i64>(0), 0);
+    // Somebody else's change is seen here too.
+    fs::write(private.path(), "local all all trust\n# theirs\n").unwrap();
+    hba.remove(0).unwrap();
+    assert!(hba.alter_with(&in_place()).unwrap_err().is_conflict());
+    assert_eq!(private.text(), "local all all trust\n# theirs\n");
+}
+
+#[test]
+fn what_cannot_be_undone_or_tried_is_refused_before_anything_is_written() {
+    let private = Private::start();
+    let (mut hba, old) = (private.rules(), private.text());
+    hba.push(RULE).unwrap();
+    let error = private.cluster.transaction(|| hba.alter()).unwrap_err();
+    assert!(error.to_string().contains("inside a transaction"), "{error}");
+    private.cluster.execute("BEGIN", &[]).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(error.to_string().contains("inside a transaction"), "{error}");
+    private.cluster.execute("ROLLBACK", &[]).unwrap();
+    let client = postgres::Client::connect(&private.server.dsn(), postgres::NoTls).unwrap();
+    let mut hba = Cluster::from_client(client).unwrap().hba_rules().unwrap();
+    hba.push(RULE).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(error.to_string().contains("HbaProbe::Skip"), "{error}");
+    assert_eq!(private.text(), old);
+    assert!(hba.alter_with(&unprobed()).unwrap().reloaded);
+}
+
+#[test]
+fn a_plan_collects_the_change_and_shows_it_as_a_diff() {
+    let private = Private::start();
+    let old = private.text();
+    let plan = private
+        .cluster
+        .plan(|cluster| {
+            let mut hba = cluster.hba_rules()?;
+            hba.push(RULE)?;
+            assert_eq!(hba.alter()?.write, None);
+            hba.push("local all another reject")?;
+            hba.alter().map(drop)
+        })
+        .unwrap();
+    let text = plan.to_string();
+    assert!(text.contains("-- +local   all             stranger"), "{text}");
+    assert!(
+        text.lines().all(|line| line.starts_with("-- ") || line == "SELECT pg_catalog.pg_reload_conf();"),
+        "{text}"
+    );
+    assert_eq!((private.text(), plan.script().len()), (old.clone(), 2));
+    plan.apply().unwrap();
+    assert!(private.text().contains("stranger") && private.text().contains("another"));
+    // It is a conflict when somebody else was faster.
+    fs::write(private.path(), &old).unwrap();
+    let plan = private.cluster.plan(|cluster| {
+        let mut hba = cluster.hba_rules()?;
+        hba.push(RULE)?;
+        hba.alter().map(drop)
+    });
+    fs::write(private.path(), format!("{old}# theirs\n")).unwrap();
+    assert!(plan.unwrap().apply().unwrap_err().is_conflict());
+}
+
+#[test]
+fn a_file_of_patroni_is_left_to_it() {
+    let private = Private::start();
+    let text = "# Do not edit this file manually!\n# It will be overwritten by Patroni!\nlocal all all trust\n";
+    fs::write(private.path(), text).unwrap();
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(error.to_string().contains("patronictl edit-config"), "{error}");
+    assert_eq!(private.text(), text);
+}
+
+#[test]
+fn a_file_of_another_owner_is_not_taken_from_him() {
+    let private = Private::start();
+    if chown(private.path(), Some(0), None).is_err() {
+        println!("SKIPPED: only root can give a file to another owner");
+        return;
+    }
+    fs::set_permissions(private.path(), Permissions::from_mode(0o644)).unwrap();
+    let (mut hba, old) = (private.rules(), private.text());
+    hba.push(RULE).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }) && error.to_string().contains("owner"), "{error}");
+    assert_eq!((private.text(), private.leftovers()), (old, Vec::new()));
+    assert_eq!(hba.backups().unwrap(), []);
+}
+
+#[test]
+fn a_cancelled_change_leaves_the_old_file() {
+    let private = Private::start();
+    let old = fs::read(private.path()).unwrap();
+    for milliseconds in (1..60).step_by(4) {
+        let mut hba = private.rules();
+        hba.push(RULE).unwrap();
+        let new = hba.new_bytes();
+        private.cluster.execute(&format!("SET statement_timeout = {milliseconds}"), &[]).unwrap();
+        let result = hba.alter();
+        private.cluster.execute("SET statement_timeout = 0", &[]).unwrap();
+        let now = fs::read(private.path()).unwrap();
+        match result {
+            Ok(_) => assert!(now == new),
+            Err(error) => assert!(now == old, "{error}"),
+        }
+        assert_eq!(private.leftovers(), Vec::<String>::new());
+        fs::write(private.path(), &old).unwrap();
+    }
+}
+
+#[test]
+fn a_timeout_does_not_stand_in_the_way_of_putting_the_old_file_back() {
+    let private = Private::start();
+    let (data, old) = (private.server.data_directory(), private.text());
+    let mut hba = private.rules();
+    hba.insert(0, "local all postgres reject").unwrap();
+    private.cluster.execute("SET statement_timeout = '1500ms'", &[]).unwrap();
+    let result = thread::scope(|scope| {
+        // Somebody else waits for the lock while the file is replaced, and keeps it for longer than that.
+        scope.spawn(|| {
+            let staged =
+                || fs::read_dir(&data).unwrap().flatten().any(|it| it.file_name().to_string_lossy().ends_with("-new"));
+            wait_until("the new file is made", staged);
+            Command::new("flock").arg(&data).args(["sleep", "2"]).status().unwrap();
+        });
+        hba.alter_with(&with(|options| options.lock_out = HbaLockOut::Allow))
+    });
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("put back and loaded"), "{error}");
+    assert_eq!(private.text(), old);
+    let timeout = private.cluster.execute("SHOW statement_timeout", &[]).unwrap();
+    assert_eq!(timeout[0].get::<_, String>(0), "1500ms");
+}
+
+/// Something mounted for a test; only root may.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(arguments: &[&str], at: &Path) -> Option<Self> {
+        let mounted = Command::new("mount").args(arguments).arg(at).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file() {
+    let (private, elsewhere) = (Private::start(), Directory::new());
+    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], &elsewhere.0) else {
+        println!("SKIPPED: no file system can be mounted here");
+        return;
+    };
+    let path = elsewhere.0.join("pg_hba.conf");
+    private.move_file_to(&path);
+    // There is room for the file, and a copy of it; for a third one there is not, nor for a larger file in its place.
+    for (rules, write) in [(250, HbaWrite::Replace), (3000, HbaWrite::Replace), (3000, HbaWrite::InPlace)] {
+        let mut hba = private.rules();
+        let old = hba.old_bytes().to_vec();
+        hba.extend((0..rules).map(|number| format!("local all some_longer_name_{number} scram-sha-256"))).unwrap();
+        assert!(hba.new_bytes().len() > 20_000);
+        let padding = elsewhere.0.join("padding");
+        fs::write(&padding, vec![b'x'; if rules == 250 { 40_000 } else { 0 }]).unwrap();
+        let error = hba.alter_with(&with(|options| options.write = write)).unwrap_err();
+        assert!(error.to_string().contains("no room"), "{write}: {error}");
+        assert!(fs::read(&path).unwrap() == old, "{write}");
+        fs::remove_file(padding).unwrap();
+        let names: Vec<_> = fs::read_dir(&elsewhere.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["pg_hba.conf"], "{write}");
+    }
+}
+
+#[test]
+fn a_file_that_is_mounted_by_itself_is_overwritten_when_asked() {
+    let (private, elsewhere) = (Private::start(), Directory::new());
+    let inside = elsewhere.0.join("mounted.conf");
+    fs::copy(private.path(), &inside).unwrap();
+    let owner = fs::metadata(private.path()).unwrap();
+    chown(&inside, Some(owner.uid()), Some(owner.gid())).unwrap();
+    let Some(_mount) = Mount::new(&["--bind", inside.to_str().unwrap()], &private.path()) else {
+        println!("SKIPPED: no file system can be mounted here");
+        return;
+    };
+    let old = [&fs::read(&inside).unwrap(), &b"#\xe9\0"[..]].concat();
+    fs::write(&inside, &old).unwrap();
+    let mut hba = private.rules();
+    hba.insert(0, RULE).unwrap();
+    let new = hba.new_bytes();
+    let error = hba.alter().unwrap_err();
+    assert!(error.to_string().contains("HbaWrite::InPlace"), "{error}");
+    assert!(fs::read(&inside).unwrap() == old);
+    assert_eq!((private.leftovers(), hba.backups().unwrap()), (vec![], vec![]));
+    let outcome = hba.alter_with(&in_place()).unwrap();
+    assert!(fs::read(&inside).unwrap() == new);
+    assert_eq!(outcome.write, Some(HbaWrite::InPlace));
+    assert!(fs::read(outcome.backup.unwrap()).unwrap() == old);
+}

@@ -1,0 +1,263 @@
+//! A session, its server process or the whole server is killed while pg_hba.conf is changed.
+use crate::hba_alter::{Private, RULE};
+use crate::support::wait_until;
+use pgsteward::Cluster;
+use pgsteward::hba::HbaRules;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// What is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    /// The session, by pg_terminate_backend.
+    Session,
+    /// Its server process, by SIGKILL; the server ends all others, and recovers.
+    Process,
+    /// All of the server, by SIGKILL, with the programs that it runs.
+    Server,
+}
+
+/// When: after so many answers of the server, and so long after that.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    answers: u32,
+    later: Duration,
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// Passes connections on, counts how often the server is ready for the next message, and does something at one of them.
+struct Proxy {
+    port: u16,
+    ready: AtomicU32,
+    hook: Mutex<Option<(Moment, Hook)>>,
+    /// What was begun and has not ended.
+    begun: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Proxy {
+    fn start(private: &Private) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let proxy = Arc::new(Self { port, ready: AtomicU32::new(0), hook: Mutex::default(), begun: Mutex::default() });
+        let path = private.server.socket_directory().join(format!(".s.PGSQL.{}", private.server.port()));
+        let shared = proxy.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (proxy, client) = (shared.clone(), client.unwrap());
+                // While there is no server, the client sees its connection closed.
+                if let Ok(upstream) = UnixStream::connect(&path) {
+                    thread::spawn(move || proxy.pass_on(&client, upstream));
+                }
+            }
+        });
+        proxy
+    }
+
+    fn connect(&self) -> Cluster {
+        let dsn = format!("host=127.0.0.1 port={} user=postgres dbname=postgres sslmode=disable", self.port);
+        Cluster::connect(&dsn).unwrap()
+    }
+
+    /// Counts anew, and does it when the moment has come.
+    fn arm(&self, moment: Moment, hook: Hook) {
+        *self.hook.lock().unwrap() = Some((moment, hook));
+        self.ready.store(0, Ordering::SeqCst);
+        self.fire(0);
+    }
+
+    fn fire(&self, answers: u32) {
+        let mut hook = self.hook.lock().unwrap();
+        if hook.as_ref().is_some_and(|(moment, _)| moment.answers == answers) {
+            let Some((moment, hook)) = hook.take() else { return };
+            if moment.later.is_zero() {
+                return hook();
+            }
+            *self.begun.lock().unwrap() = Some(thread::spawn(move || {
+                thread::sleep(moment.later);
+                hook();
+            }));
+        }
+    }
+
+    /// Waits for the end of what was begun, and sees to it that nothing is begun any more.
+    fn disarm(&self) {
+        self.hook.lock().unwrap().take();
+        if let Some(begun) = self.begun.lock().unwrap().take() {
+            begun.join().unwrap();
+        }
+    }
+
+    fn pass_on(&self, client: &TcpStream, mut upstream: UnixStream) {
+        let (mut from_client, mut to_client) = (client.try_clone().unwrap(), client.try_clone().unwrap());
+        let mut to_server = upstream.try_clone().unwrap();
+        client.set_nodelay(true).unwrap();
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut from_client, &mut to_server);
+            let _ = to_server.shutdown(std::net::Shutdown::Both);
+        });
+        let mut head = [0; 5];
+        while upstream.read_exact(&mut head).is_ok() {
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) - 4;
+            let mut message = head.to_vec();
+            message.resize(head.len() + length as usize, 0);
+            if upstream.read_exact(&mut message[head.len()..]).is_err() {
+                break;
+            }
+            if head[0] == b'Z' {
+                let answers = self.ready.fetch_add(1, Ordering::SeqCst) + 1;
+                self.fire(answers);
+            }
+            if to_client.write_all(&message).is_err() {
+                break;
+            }
+        }
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn kill(process: &str) {
+    let mut command = Command::new("kill");
+    let _ = command.args(["-9", "--", process]).stderr(Stdio::null()).status();
+}
+
+impl Victim {
+    /// Kills it, and brings the server back if that is gone.
+    fn kill(self, private: &Private, process: i32) {
+        match self {
+            Self::Session => {
+                let _ = private.cluster.execute("SELECT pg_terminate_backend($1)", &[&process]);
+            }
+            Self::Process => {
+                let own =
+                    || private.cluster.execute("SELECT pg_backend_pid()", &[]).map(|rows| rows[0].get::<_, i32>(0));
+                let before = own().unwrap();
+                kill(&process.to_string());
+                wait_until("the server recovers", || own().is_ok_and(|now| now != before));
+            }
+            Self::Server => {
+                let all = private.cluster.execute("SELECT pid FROM pg_stat_activity", &[]).unwrap();
+                let main = fs::read_to_string(private.server.data_directory().join("postmaster.pid")).unwrap();
+                kill(main.lines().next().unwrap());
+                // Each is the first of its group, in which the programs are that it runs.
+                all.iter().for_each(|row| kill(&format!("-{}", row.get::<_, i32>(0))));
+                // Until the last of them is gone, its memory is in use.
+                wait_until("the server starts", || private.server.restart().is_ok());
+                wait_until("the server is back", || private.cluster.execute("SELECT 1", &[]).is_ok());
+            }
+        }
+    }
+}
+
+/// The rules, with a change.
+fn change(cluster: &Cluster) -> HbaRules {
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.push(RULE).unwrap();
+    hba.extend((0..500).map(|number| format!("host all stranger_{number} 10.0.0.0/8 reject"))).unwrap();
+    hba
+}
+
+/// A server, and a change that is interrupted again and again.
+struct Rounds {
+    private: Arc<Private>,
+    proxy: Arc<Proxy>,
+    old: Vec<u8>,
+    new: Vec<u8>,
+    /// How many rounds ended with the old file, and with the new one.
+    ended: [u32; 2],
+}
+
+impl Rounds {
+    fn new() -> Self {
+        let private = Private::start();
+        let proxy = Proxy::start(&private);
+        let old = fs::read(private.path()).unwrap();
+        let new = change(&private.cluster).new_bytes();
+        Self { private: Arc::new(private), proxy, old, new, ended: [0; 2] }
+    }
+
+    /// How many answers an undisturbed change takes.
+    fn answers(&self) -> u32 {
+        let cluster = self.proxy.connect();
+        let mut hba = change(&cluster);
+        self.proxy.ready.store(0, Ordering::SeqCst);
+        hba.alter().unwrap();
+        let answers = self.proxy.ready.load(Ordering::SeqCst);
+        fs::write(self.private.path(), &self.old).unwrap();
+        answers
+    }
+
+    fn round(&mut self, victim: Victim, moment: Moment) {
+        let cluster = self.proxy.connect();
+        let mut hba = change(&cluster);
+        let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
+        let private = self.private.clone();
+        self.proxy.arm(moment, Box::new(move || victim.kill(&private, process)));
+        let result = hba.alter();
+        self.proxy.disarm();
+        let what = format!("{victim:?} {moment:?}: {result:?}");
+        let now = fs::read(self.private.path()).unwrap();
+        assert!(now == self.old || now == self.new, "neither the old file nor the new one: {what}");
+        match &result {
+            Ok(_) => assert!(now == self.new, "not the new file: {what}"),
+            Err(error) if error.to_string().contains("is not known") => {}
+            Err(_) => assert!(now == self.old, "not the old file: {what}"),
+        }
+        self.ended[usize::from(now == self.new)] += 1;
+        // A program that outlived its connection does not come later.
+        wait_until("the programs ended", || !self.is_program_running());
+        assert!(fs::read(self.private.path()).unwrap() == now, "changed afterwards: {what}");
+        fs::write(self.private.path(), &self.old).unwrap();
+    }
+
+    /// Whether a program of a change is running; it has the path of the file in its text. Unseen where there is no /proc.
+    fn is_program_running(&self) -> bool {
+        let path = self.private.path().display().to_string();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let mut texts = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        texts.any(|text| String::from_utf8_lossy(&text).contains(&format!("p='{path}'")))
+    }
+
+    /// After every so many-th answer, and during the statements that come then.
+    fn run(&mut self, victim: Victim, delays: &[u64]) {
+        let answers = self.answers();
+        assert!(answers > 5);
+        for answers in 0..answers {
+            for milliseconds in delays {
+                self.round(victim, Moment { answers, later: Duration::from_millis(*milliseconds) });
+            }
+        }
+        println!("{victim:?}: the old file {} times, the new one {} times", self.ended[0], self.ended[1]);
+        self.private.server.restart().unwrap();
+    }
+}
+
+#[test]
+fn p056_a_session_ended_at_any_step_leaves_the_old_file_or_the_new_one() {
+    Rounds::new().run(Victim::Session, &[0, 10, 30]);
+}
+
+#[test]
+fn p056_a_server_process_killed_at_any_step_leaves_the_old_file_or_the_new_one() {
+    Rounds::new().run(Victim::Process, &[0, 15]);
+}
+
+#[test]
+fn p056_a_server_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_starts_with_it() {
+    Rounds::new().run(Victim::Server, &[0, 15]);
+}
+
+#[test]
+#[ignore = "a campaign: scripts/soak"]
+fn a_change_killed_a_thousand_times() {
+    for victim in [Victim::Session, Victim::Process, Victim::Server] {
+        Rounds::new().run(victim, &[0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 35, 40, 45, 50, 60]);
+    }
+}
