@@ -234,11 +234,13 @@ impl Document {
             return;
         }
         let before = match &old.text {
+            // Its comment is another one from now on.
+            _ if accepted.comment.is_some() => None,
             Text::Kept(range) => Some(Box::new((range.clone(), entry.rule.clone()))),
             Text::New { .. } => old.before.clone(),
         };
         let block = match before {
-            Some(before) if before.1 == accepted.rule && accepted.comment.is_none() => {
+            Some(before) if before.1 == accepted.rule => {
                 let lines =
                     count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
                 Block { text: Text::Kept(before.0), lines, rows, before: None }
