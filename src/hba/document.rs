@@ -278,11 +278,16 @@ impl Document {
                 *gone = true;
             }
         }
-        let mut gone = gone.into_iter();
-        self.blocks.retain(|_| !gone.next().unwrap_or_default());
-        for at in 0..self.blocks.len() {
-            self.lead(at);
+        let mut follows_gap = Vec::new();
+        let mut was_gone = false;
+        for (block, gone) in std::mem::take(&mut self.blocks).into_iter().zip(gone) {
+            if !gone {
+                follows_gap.extend(was_gone.then_some(self.blocks.len()));
+                self.blocks.push(block);
+            }
+            was_gone = gone;
         }
+        follows_gap.into_iter().for_each(|at| self.lead(at));
     }
 
     fn block(&self, line: Vec<u8>, rows: Vec<Row>) -> Block {
