@@ -140,9 +140,11 @@ impl Change<'_> {
         let (session, action) = (self.cluster.session(), self.action());
         let now = sql!("SELECT pg_catalog.current_setting('statement_timeout') AS timeout");
         let off = sql!("SELECT pg_catalog.set_config('statement_timeout', '0', false)");
-        let was = patiently(|| session.run(&action, &[now.clone(), off.clone()]));
+        // A very short one may stand in the way of this too.
+        let mut tries = (0..10).map(|_| patiently(|| session.run(&action, &[now.clone(), off.clone()])));
+        let was = tries.find_map(Result::ok);
         let result = f();
-        let was = was.ok().and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
+        let was = was.and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
         if let Some(was) = was {
             let on = sql!("SELECT pg_catalog.set_config('statement_timeout', {}, false)", Lit(&was));
             if let Err(error) = session.run(&action, &[on]) {
