@@ -204,15 +204,13 @@ fn a_replaced_rule_keeps_its_comment_its_line_end_and_its_place() {
     let new =
         "local all all trust\r\nhost  all  all  10.0.0.0/8  scram-sha-256 # office\r\nhost  all  all  ::1/128  md5\r\n";
     assert_eq!(text(&hba), new);
-    hba.replace(1, "host all all all md5 # home").unwrap();
-    assert!(
-        text(&hba).contains("host  all  all  all  md5                  # home\r\n")
-            || text(&hba).contains("md5 # home"),
-        "{}",
-        text(&hba)
-    );
     hba.replace(1, "host all all all md5").unwrap();
     assert_eq!((text(&hba).as_str(), hba.is_changed()), (old, false));
+    hba.replace(1, "host all all all trust # home").unwrap();
+    hba.replace(1, "host all all all md5").unwrap();
+    let new = "\r\nhost  all  all  all  md5   # home\r\n";
+    assert!(text(&hba).contains(new), "{}", text(&hba));
+    hba.revert();
     hba.replace(0, "local \"all\" all trust").unwrap();
     assert_eq!(hba.changes().lines().filter(|line| line.starts_with(['+', '-'])).count(), 4);
 }
@@ -244,7 +242,7 @@ fn a_rule_behind_an_open_end_is_a_line_of_its_own() {
         hba.push("local b b trust").unwrap();
         assert_eq!(text(&hba), new, "{old:?}");
         let again = read(new);
-        assert_eq!(again.iter().map(|rule| rule.line()).last(), hba.iter().map(|rule| rule.line()).last(), "{old:?}");
+        assert_eq!(again.get(again.len() - 1).unwrap().line(), hba.get(hba.len() - 1).unwrap().line(), "{old:?}");
         hba.remove(hba.len() - 1).unwrap();
         assert_eq!(text(&hba), old);
     }

@@ -234,11 +234,13 @@ impl Document {
             return;
         }
         let before = match &old.text {
+            // Its comment is another one from now on.
+            _ if accepted.comment.is_some() => None,
             Text::Kept(range) => Some(Box::new((range.clone(), entry.rule.clone()))),
             Text::New { .. } => old.before.clone(),
         };
         let block = match before {
-            Some(before) if before.1 == accepted.rule && accepted.comment.is_none() => {
+            Some(before) if before.1 == accepted.rule => {
                 let lines =
                     count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
                 Block { text: Text::Kept(before.0), lines, rows, before: None }
@@ -276,11 +278,16 @@ impl Document {
                 *gone = true;
             }
         }
-        let mut gone = gone.into_iter();
-        self.blocks.retain(|_| !gone.next().unwrap_or_default());
-        for at in 0..self.blocks.len() {
-            self.lead(at);
+        let mut follows_gap = Vec::new();
+        let mut was_gone = false;
+        for (block, gone) in std::mem::take(&mut self.blocks).into_iter().zip(gone) {
+            if !gone {
+                follows_gap.extend(was_gone.then_some(self.blocks.len()));
+                self.blocks.push(block);
+            }
+            was_gone = gone;
         }
+        follows_gap.into_iter().for_each(|at| self.lead(at));
     }
 
     fn block(&self, line: Vec<u8>, rows: Vec<Row>) -> Block {

@@ -33,7 +33,7 @@ pub(super) fn line<'a>(
 ) -> Vec<u8> {
     let samples: Vec<_> = around.filter_map(|(line, rule)| sample(line, rule, reading)).collect();
     let gaps = most_common(samples.iter().map(|sample| sample.gaps)).unwrap_or(Gaps::Same { byte: b' ', count: 1 });
-    let has_address = !words.first().is_some_and(|word| word == b"local");
+    let has_address = words.first().is_none_or(|word| word != b"local");
     let mut line = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let column = if index >= ADDRESS && !has_address { index + 1 } else { index };

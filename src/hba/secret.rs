@@ -42,28 +42,27 @@ fn line_length(bytes: &[u8]) -> usize {
 }
 
 fn mask_line(line: &[u8], shown: &mut Vec<u8>) {
-    let mut at = 0;
+    let (mut at, mut inside) = (0, false);
     while let Some(length) = find(line.get(at..).unwrap_or_default()) {
-        let start = at + length;
-        let quotes = line.iter().take(start).filter(|byte| **byte == b'"').count();
-        let end = start + value(line.get(start..).unwrap_or_default(), quotes % 2 == 1);
-        shown.extend_from_slice(line.get(at..start).unwrap_or_default());
-        mask(line.get(start..end).unwrap_or_default(), shown);
-        at = end;
+        let (before, rest) = line.get(at..).unwrap_or_default().split_at(length);
+        inside ^= before.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+        shown.extend_from_slice(before);
+        let hidden = rest.get(..value(rest, inside)).unwrap_or_default();
+        inside ^= hidden.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+        mask(hidden, shown);
+        at += length + hidden.len();
     }
     shown.extend_from_slice(line.get(at..).unwrap_or_default());
 }
 
 /// Where the value of the next secret begins; there may be quotes and blanks before the sign.
 fn find(bytes: &[u8]) -> Option<usize> {
-    let starts_at = |at: &usize| {
-        let rest = bytes.get(*at..).unwrap_or_default();
-        NAMES.iter().any(|name| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes())))
-    };
     let candidates = (0..bytes.len()).filter(|at| matches!(bytes.get(*at), Some(b'l' | b'L' | b'r' | b'R')));
-    candidates.filter(starts_at).find_map(|at| {
+    candidates.into_iter().find_map(|at| {
         let rest = bytes.get(at..)?;
-        let name = rest.iter().position(|byte| !byte.is_ascii_alphabetic())?;
+        let is_start =
+            |name: &&str| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()));
+        let name = NAMES.iter().find(|name| is_start(name))?.len();
         let sign = rest.get(name..)?.iter().position(|byte| !matches!(byte, b'"' | b' ' | b'\t'))? + name;
         (rest.get(sign) == Some(&b'=')).then_some(at + sign + 1)
     })
@@ -72,38 +71,40 @@ fn find(bytes: &[u8]) -> Option<usize> {
 /// How long the value is that begins here, up to the next option, a comment or the end of the line: words that are
 /// none may belong to a secret that lacks its quotes.
 fn value(bytes: &[u8], mut inside: bool) -> usize {
-    let mut started = false;
-    let mut before = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let ends = match byte {
-            b'\n' => before != b'\\',
-            b'#' => !inside,
-            b' ' | b'\t' | b',' => started && !inside && ends_at(bytes.get(at..).unwrap_or_default()),
-            b'"' => {
-                inside = !inside;
-                started = true;
-                false
+    let (mut at, mut started, mut before) = (0, false, 0);
+    while let Some(byte) = bytes.get(at).copied() {
+        let blanks = if inside { 0 } else { blanks(bytes.get(at..).unwrap_or_default()) };
+        match byte {
+            b'\n' if before != b'\\' => return at,
+            b'#' if !inside => return at,
+            _ if blanks > 0 => {
+                if started && ends_at(bytes.get(at + blanks..).unwrap_or_default()) {
+                    return at;
+                }
+                at += blanks - 1;
             }
             _ => {
+                inside ^= byte == b'"';
                 started = true;
-                false
             }
-        };
-        if ends {
-            return at;
         }
-        if *byte != b'\r' {
-            before = *byte;
+        if byte != b'\r' {
+            before = byte;
         }
+        at += 1;
     }
     bytes.len()
 }
 
-/// Whether what follows these blanks or commas is no secret.
-fn ends_at(bytes: &[u8]) -> bool {
-    let word = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b',' | b'\r' | b'"')).unwrap_or(bytes.len());
-    let rest = bytes.get(word..).unwrap_or_default();
-    matches!(rest.first(), None | Some(b'\n' | b'#')) || is_option(rest)
+/// How many blanks and commas stand here.
+fn blanks(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b',')).count()
+}
+
+/// Whether this is no more of the secret before it.
+fn ends_at(rest: &[u8]) -> bool {
+    let word = rest.strip_prefix(b"\"").unwrap_or(rest);
+    matches!(rest.first(), None | Some(b'\r' | b'\n' | b'#')) || is_option(word)
 }
 
 /// A mask in the place of a value, one on each of its lines.

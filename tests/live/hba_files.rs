@@ -2,7 +2,7 @@
 use crate::hba_generated;
 use crate::hba_view::{Address, Row, Shown, rows};
 use pgsteward::Cluster;
-use pgsteward::hba::{Dialect, HbaFile};
+use pgsteward::hba::{ConnectionType, Dialect, HbaDatabase, HbaFile, HbaMethod, HbaRule, HbaUser};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -304,6 +304,37 @@ fn hba_files_that_were_generated_are_read_as_by_the_server() {
 #[ignore = "takes minutes; scripts/soak runs it"]
 fn hba_ten_thousand_generated_files_are_read_as_by_the_server() {
     campaign(10_000);
+}
+
+#[test]
+fn hba_a_name_that_begins_with_a_slash_means_just_itself() {
+    let lab = Lab::start(&[]);
+    let name = "/a.b*c+d?(e)[f]{2}|^g$\\w\"#, -_/é@";
+    let mut hba = lab.ours();
+    let user = HbaUser::Name(name.into());
+    hba.push(HbaRule::new(
+        ConnectionType::Local,
+        vec![HbaDatabase::Name(name.into())],
+        vec![user],
+        None,
+        HbaMethod::Trust,
+    ))
+    .unwrap();
+    lab.compare(&[("pg_hba.conf", &hba.new_bytes())]).unwrap();
+    let pattern = match hba.get(hba.len() - 1).unwrap().users.as_slice() {
+        [HbaUser::Regex(regex)] => regex.to_string(),
+        [HbaUser::Name(literal)] => {
+            assert!(!lab.cluster.version().at_least(16) && literal == name);
+            return;
+        }
+        other => panic!("{other:?}"),
+    };
+    let others = [name, "x/a", "/aXb", &name[1..], &format!("{name}x"), &format!("x{name}"), &name.replace('.', "x")];
+    let query =
+        "SELECT name ~ ($2 COLLATE \"C\") FROM unnest($1::text[]) WITH ORDINALITY AS names(name, place) ORDER BY place";
+    let rows = lab.cluster.execute(query, &[&others.as_slice(), &pattern]).unwrap();
+    let matches: Vec<bool> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(matches, [true, false, false, false, false, false, false]);
 }
 
 /// Whether the server takes a regular expression.
