@@ -141,10 +141,16 @@ impl Change<'_> {
         let now = sql!("SELECT pg_catalog.current_setting('statement_timeout') AS timeout");
         let off = sql!("SELECT pg_catalog.set_config('statement_timeout', '0', false)");
         // A very short one may stand in the way of this too.
-        let mut tries = (0..10).map(|_| patiently(|| session.run(&action, &[now.clone(), off.clone()])));
-        let was = tries.find_map(Result::ok);
+        let turn_off = || patiently(|| session.run(&action, &[now.clone(), off.clone()]));
+        let mut was = turn_off();
+        for _ in 0..10 {
+            if !matches!(was, Err(Error::Server { .. })) {
+                break;
+            }
+            was = turn_off();
+        }
         let result = f();
-        let was = was.and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
+        let was = was.ok().and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
         if let Some(was) = was {
             let on = sql!("SELECT pg_catalog.set_config('statement_timeout', {}, false)", Lit(&was));
             if let Err(error) = session.run(&action, &[on]) {

@@ -48,6 +48,11 @@ impl Files {
         self.files.get(path).cloned()
     }
 
+    /// The paths of all files that were read and exist.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter(|(_, bytes)| bytes.is_some()).map(|(path, _)| path.as_str())
+    }
+
     /// The files that `include_dir` takes from a directory, in its order.
     pub(super) fn in_directory(&self, path: &str) -> Option<Option<Vec<String>>> {
         let names = self.directories.get(path)?;
