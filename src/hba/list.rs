@@ -353,7 +353,6 @@ pub struct HbaRules {
     file: HbaFile,
 }
 
-#[expect(dead_code, reason = "the room that talks to the server uses it")]
 impl HbaRules {
     pub(crate) fn new(cluster: Cluster, main_path: String, files: Files, dialect: Dialect) -> Self {
         Self { cluster, file: HbaFile::with_files(&main_path, files, dialect) }
