@@ -245,7 +245,7 @@ fn p056_of_two_writers_one_wins_and_the_other_is_told() {
                     hba.push(format!("local all {who}_{round} reject")).unwrap();
                     let new = hba.new_bytes();
                     barrier.wait();
-                    hba.alter().map(|_| (who, new)).map_err(|error| (error, hba))
+                    hba.alter().map(|_| (who, new)).map_err(|error| Box::new((error, hba)))
                 }
             };
             let threads = [scope.spawn(write("one")), scope.spawn(write("two"))];
@@ -255,7 +255,7 @@ fn p056_of_two_writers_one_wins_and_the_other_is_told() {
         assert_eq!((won.len(), lost.len()), (1, 1), "{lost:?}");
         let (who, new) = won.into_iter().next().unwrap().unwrap();
         assert!(fs::read(private.path()).unwrap() == new, "nothing is lost");
-        let (error, mut hba) = lost.into_iter().next().unwrap().unwrap_err();
+        let (error, mut hba) = *lost.into_iter().next().unwrap().unwrap_err();
         assert!(error.is_conflict(), "{error}");
         let text = error.to_string();
         let theirs = text.split("but the server has").nth(1).unwrap();
