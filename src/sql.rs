@@ -168,12 +168,14 @@ pub struct Secret<'a>(pub &'a str);
 /// their place is no bytea, so that SQL copied from there is refused instead of writing something else.
 pub(crate) struct Data<'a>(pub(crate) &'a [u8]);
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 impl Fragment for Data<'_> {
     fn write(&self, sql: &mut Sql) {
-        let hex = |bytes: &[u8]| {
-            let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
-            bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>()
-        };
         let whole = format!("pg_catalog.decode('{}', 'hex')", hex(self.0));
         match self.0.get(..64).filter(|_| self.0.len() > 64) {
             None => sql.push(&whole),

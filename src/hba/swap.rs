@@ -57,7 +57,7 @@ impl From<Failed> for Error {
 
 /// The SHA-256 hash, in hexadecimal digits.
 pub(super) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::sql::hex(&Sha256::digest(bytes))
 }
 
 impl Swap<'_> {
