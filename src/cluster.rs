@@ -3,8 +3,9 @@ use crate::collection::{Items, System};
 use crate::connect;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
-use crate::plan::{self, Plan, Recorder};
+use crate::plan::{self, Effect, Plan, Recorder};
 use crate::script::Script;
+use crate::seen::Seen;
 use crate::session::Session;
 use crate::sql::Sql;
 use crate::version::ServerVersion;
@@ -14,7 +15,6 @@ use postgres::{Client, Config};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -36,21 +36,12 @@ struct Inner {
     /// The threads that are making a plan on this connection, each once for each of its plans.
     planning: Arc<Mutex<Vec<ThreadId>>>,
     databases: Mutex<HashMap<String, Cluster>>,
-    /// How often what is kept was changed: what was read before a change is not kept after it.
-    changes: AtomicU64,
 }
 
 /// A plan in the making, and the cluster that it is for.
 struct Scope {
     recorder: Recorder,
     root: Cluster,
-}
-
-/// A point in the life of what is kept.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) struct Moment {
-    changes: u64,
-    undone: u64,
 }
 
 /// What is kept of a kind, and how many times something had been undone when it was read.
@@ -97,7 +88,7 @@ impl Cluster {
         Ok(Self::new(Session::connect(config.into(), options.role)?))
     }
 
-    /// Uses a connection that exists already, also one that is inside a transaction: changes are
+    /// Uses a connection that exists already, also one that is inside a transaction that has not failed: changes are
     /// then savepoints in it. Its settings and its role stay as they are;
     /// [`into_client`](Cluster::into_client) gives it back. It cannot be made anew when it is lost.
     ///
@@ -107,7 +98,7 @@ impl Cluster {
         Ok(Self::new(Session::adopt(client)?))
     }
 
-    /// Gives the connection back with the settings that it came with. Other handles on this cluster can use it no more;
+    /// Gives the connection back with the settings that it came with, and some named `pgsteward.*`. Other handles on this cluster can use it no more;
     /// objects that were saved in a transaction that is still open take that for undone.
     ///
     /// # Errors
@@ -121,14 +112,7 @@ impl Cluster {
     }
 
     fn with_plan(session: Arc<Session>, plan: Option<Scope>, planning: Arc<Mutex<Vec<ThreadId>>>) -> Self {
-        let inner = Inner {
-            session,
-            kept: Mutex::default(),
-            plan,
-            planning,
-            databases: Mutex::default(),
-            changes: AtomicU64::new(0),
-        };
+        let inner = Inner { session, kept: Mutex::default(), plan, planning, databases: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -160,7 +144,7 @@ impl Cluster {
             return Ok(known.clone());
         }
         let session = self.session().to_database(name)?;
-        let there = Self::new(session);
+        let there = Self::with_plan(session, None, self.inner.planning.clone());
         lock(&self.inner.databases).insert(name.to_owned(), there.clone());
         Ok(there)
     }
@@ -180,7 +164,7 @@ impl Cluster {
 
     /// Forgets everything that was read: every collection is read anew when it is next used. Sends nothing.
     pub fn refresh(&self) {
-        self.note_change();
+        let _turn = self.session().turn();
         lock(&self.inner.kept).clear();
     }
 
@@ -189,7 +173,8 @@ impl Cluster {
     /// in psql. What collections keep is not looked at again: see [`refresh`](Cluster::refresh).
     ///
     /// In a plan, what a read-only transaction allows is run, and undone; what it refuses is
-    /// collected. What no transaction undoes (`pg_terminate_backend`, a slot made by a function)
+    /// collected, and so is what sets or resets settings. Statements that begin or end a transaction are refused
+    /// there. What no transaction undoes (`pg_terminate_backend`, a slot made by a function)
     /// happens at once: use the methods of this crate for it, which are collected.
     ///
     /// # Errors
@@ -197,12 +182,20 @@ impl Cluster {
     /// or number.
     pub fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
         let Some(plan) = self.plan_in_progress()? else { return self.session().query(sql, parameters) };
-        let result = self.session().query_read_only(sql, parameters);
         let mut script = Script::new();
-        match result.as_ref().err().and_then(Error::code) {
-            Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => script.push(Sql::trusted(sql)),
-            Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => script.add_alone(Sql::trusted(sql), Vec::new()),
-            _ => return result,
+        match plan::effect_of(sql) {
+            Effect::Transaction => return Err(plan::not_in_a_plan("a statement that begins or ends a transaction")),
+            Effect::Setting => script.push(Sql::trusted(sql)),
+            Effect::Other => {
+                let result = self.session().query_read_only(sql, parameters);
+                match result.as_ref().err().and_then(Error::code) {
+                    Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => script.push(Sql::trusted(sql)),
+                    Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => {
+                        script.add_alone(Sql::trusted(sql), Vec::new());
+                    }
+                    _ => return result,
+                }
+            }
         }
         if !parameters.is_empty() {
             return Err(plan::not_in_a_plan("a writing statement with parameters"));
@@ -232,7 +225,8 @@ impl Cluster {
     }
 
     /// Runs a closure with the driver's client, in a transaction: kept if it returns `Ok`, undone if not.
-    /// Inside, use savepoints: the client's own `transaction()` sends BEGIN and COMMIT, which end this one.
+    /// Inside, use savepoints: the client's own `transaction()` sends BEGIN and COMMIT, which end this one. `RESET ALL`
+    /// there takes away what the transaction is known by, and is an error for that.
     ///
     /// # Errors
     /// Those of the closure, and of the transaction.
@@ -292,53 +286,48 @@ impl Cluster {
         Ok(self.inner.plan.as_ref().map(|scope| &scope.recorder))
     }
 
+    pub(crate) fn is_plan(&self) -> bool {
+        self.inner.plan.is_some()
+    }
+
     pub(crate) fn session(&self) -> &Session {
         &self.inner.session
     }
 
     /// Reads one object.
-    pub(crate) fn fetch<T: Kind>(&self, action: &str, query: &Sql) -> Result<Option<Arc<T>>> {
+    pub(crate) fn fetch<T: Kind>(&self, action: &str, query: &Sql) -> Result<Option<Seen<T>>> {
         Ok(self.fetch_all(action, query)?.pop())
     }
 
     /// Reads the objects that a query finds: more than one where a key is loose.
-    pub(crate) fn fetch_all<T: Kind>(&self, action: &str, query: &Sql) -> Result<Vec<Arc<T>>> {
+    pub(crate) fn fetch_all<T: Kind>(&self, action: &str, query: &Sql) -> Result<Vec<Seen<T>>> {
         let mut found = Vec::new();
-        self.session().read(action, query, |row| {
-            found.push(Arc::new(T::read(&row)?));
+        let within = self.session().read(action, query, |row| {
+            found.push(T::read(&row)?);
             Ok(())
         })?;
-        Ok(found)
+        Ok(found.into_iter().map(|value| Seen::new(value, within.clone())).collect())
     }
 
-    /// What is kept of a kind, unless something was undone since it was read.
+    /// What is kept of a kind, unless something was undone since it was read. What another thread does
+    /// in a transaction that is open does not show.
     pub(crate) fn kept<T: Kind, R>(&self, system: System, f: impl FnOnce(Option<&mut Items<T>>) -> R) -> R {
+        let _turn = self.session().lock();
         let undone = self.session().undone();
         let mut kept = lock(&self.inner.kept);
         let kept = kept.get_mut(&(TypeId::of::<T>(), system)).and_then(|kept| kept.downcast_mut::<Kept<T>>());
         f(kept.filter(|kept| self.inner.plan.is_some() || kept.undone == undone).map(|kept| &mut kept.items))
     }
 
-    /// Keeps what was read, unless something changed meanwhile.
-    pub(crate) fn keep<T: Kind>(&self, system: System, items: Items<T>, read_at: Moment) {
-        let mut kept = lock(&self.inner.kept);
-        if self.moment() == read_at {
-            kept.insert((TypeId::of::<T>(), system), Box::new(Kept { items, undone: read_at.undone }));
-        }
-    }
-
-    /// What is compared before and after something is read.
-    pub(crate) fn moment(&self) -> Moment {
-        Moment { changes: self.inner.changes.load(Ordering::Acquire), undone: self.session().undone() }
-    }
-
-    fn note_change(&self) {
-        self.inner.changes.fetch_add(1, Ordering::AcqRel);
+    /// Keeps what was read in this turn.
+    pub(crate) fn keep<T: Kind>(&self, system: System, items: Items<T>) {
+        let undone = self.session().undone();
+        lock(&self.inner.kept).insert((TypeId::of::<T>(), system), Box::new(Kept { items, undone }));
     }
 
     /// Forgets what is kept of a kind.
     pub(crate) fn forget_kind<T: Kind>(&self) {
-        self.note_change();
+        let _turn = self.session().turn();
         lock(&self.inner.kept).retain(|(kind, _), _| *kind != TypeId::of::<T>());
     }
 
@@ -349,33 +338,49 @@ impl Cluster {
         }
     }
 
-    /// Takes over what became of an object: what was under `before` is now `after`. What other
-    /// kinds say of an object that was renamed or dropped (an owner, a schema) is read anew.
-    pub(crate) fn saw<T: Kind>(&self, before: Option<&T::Key>, after: Option<&Arc<T>>) {
-        self.note_change();
+    /// Takes over what became of an object, in the turn in which that was seen: what was under `before` is now `after`.
+    pub(crate) fn saw<T: Kind>(&self, before: Option<&T::Key>, after: &Seen<T>) {
         for system in [System::LeftOut, System::Included] {
             self.kept::<T, ()>(system, |items| {
                 let Some(items) = items else { return };
-                let mut ours = before.is_none();
-                if let Some(before) = before {
-                    let range = (before.clone(), 0)..=(before.clone(), u32::MAX);
-                    let gone: Vec<_> = items.range(range).map(|(key, _)| key.clone()).collect();
-                    // One of the system's own objects does not enter a collection without them.
-                    ours = !gone.is_empty();
-                    gone.iter().for_each(|key| drop(items.remove(key)));
-                }
-                if let Some(after) = after.filter(|_| ours) {
-                    items.insert((after.key(), after.oid()), after.clone());
+                // One of the system's own objects does not enter a collection without them.
+                if before.is_none_or(|before| take_out::<T>(items, before)) {
+                    items.insert((after.value.key(), after.value.oid()), after.clone());
                 }
             });
         }
-        let moved = before.is_some_and(|before| after.map(|after| after.key()).as_ref() != Some(before));
-        let drags = T::DRAGS_OTHERS;
-        // In a plan the server has not moved it, and what is kept is all there is of the changes.
-        if (moved || drags) && self.inner.plan.is_none() {
+        if before.is_some_and(|before| after.value.key() != *before) || T::DRAGS_OTHERS {
+            self.forget_other_kinds::<T>();
+        }
+    }
+
+    /// Takes over that an object is gone.
+    pub(crate) fn gone<T: Kind>(&self, key: &T::Key) {
+        for system in [System::LeftOut, System::Included] {
+            self.kept::<T, ()>(system, |items| {
+                if let Some(items) = items {
+                    take_out::<T>(items, key);
+                }
+            });
+        }
+        self.forget_other_kinds::<T>();
+    }
+
+    /// What other kinds say of an object that was renamed or dropped (an owner, a schema) is read anew. Not in a
+    /// plan: the server has not moved it, and what is kept is all there is of the changes.
+    fn forget_other_kinds<T: Kind>(&self) {
+        if self.inner.plan.is_none() {
             lock(&self.inner.kept).retain(|(kind, _), _| *kind == TypeId::of::<T>());
         }
     }
+}
+
+/// Takes what is kept under a key out; returns whether there was something.
+fn take_out<T: Kind>(items: &mut Items<T>, key: &T::Key) -> bool {
+    let range = (key.clone(), 0)..=(key.clone(), u32::MAX);
+    let gone: Vec<_> = items.range(range).map(|(key, _)| key.clone()).collect();
+    gone.iter().for_each(|key| drop(items.remove(key)));
+    !gone.is_empty()
 }
 
 impl fmt::Debug for Cluster {

@@ -1,8 +1,10 @@
 //! All objects of a kind.
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::fate::Within;
 use crate::kind::{Defined, Definition, Key, Kind, Which};
 use crate::object::{self, Object};
+use crate::seen::Seen;
 use postgres::error::SqlState;
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -31,7 +33,7 @@ pub(crate) enum System {
 
 /// The objects of a kind that were read, in order of their keys. Two may have the same key where
 /// it could not be read, hence the OID.
-pub(crate) type Items<T> = BTreeMap<(<T as Kind>::Key, u32), Arc<T>>;
+pub(crate) type Items<T> = BTreeMap<(<T as Kind>::Key, u32), Seen<T>>;
 
 impl<T: Kind> Collection<T> {
     pub(crate) fn new(cluster: &Cluster) -> Self {
@@ -62,8 +64,11 @@ impl<T: Kind> Collection<T> {
         if self.system == System::LeftOut {
             match self.clone().with_system().look_up_all(key) {
                 Err(error) => return error,
-                Ok(found) if !found.is_empty() => what += " outside the system's own objects (Collection::with_system)",
-                Ok(_) => {}
+                Ok(found) if found.is_empty() => {}
+                Ok(found) if found.iter().any(|object| object.is_system()) => {
+                    what += " outside the system's own objects (Collection::with_system)";
+                }
+                Ok(_) => what += " in what was read of the collection (Collection::refresh)",
             }
         }
         Error::NotFound { what }
@@ -96,33 +101,33 @@ impl<T: Kind> Collection<T> {
     /// The objects that a key stands for: at most one, unless the key is loose.
     pub(crate) fn look_up_all(&self, key: &T::Key) -> Result<Vec<Object<T>>> {
         T::check_key(key)?;
-        if self.cluster.plan_in_progress()?.is_some() {
+        if self.cluster.is_plan() {
             // Only what was read is kept right, and a plan's changes are nowhere else.
             self.load(|_| ())?;
         }
         let found = match self.kept(key) {
-            Some(Some(item)) => vec![item],
-            Some(None) if !key.is_loose() => Vec::new(),
+            Some(kept) if !kept.is_empty() || !key.is_loose() => kept,
             known => {
                 let query = T::query(Which::Key(key), self.cluster.version());
                 let found = self.cluster.fetch_all::<T>(&format!("read {}", object::title::<T>(key)), &query)?;
                 match known {
                     // The server says which are meant, and what is kept whether they are still wanted.
-                    Some(_) => found.iter().filter_map(|item| self.kept(&item.key()).flatten()).collect(),
-                    None => {
-                        found.into_iter().filter(|item| self.system == System::Included || !item.is_system()).collect()
-                    }
+                    Some(_) => found.iter().flat_map(|item| self.kept(&item.value.key())).flatten().collect(),
+                    None => found
+                        .into_iter()
+                        .filter(|item| self.system == System::Included || !item.value.is_system())
+                        .collect(),
                 }
             }
         };
-        Ok(found.into_iter().map(|item| Object::new(&self.cluster, item)).collect())
+        Ok(found.into_iter().map(|item| Object::seen(&self.cluster, item)).collect())
     }
 
-    /// What is kept under a key, if the collection was read.
-    fn kept(&self, key: &T::Key) -> Option<Option<Arc<T>>> {
-        let range = (key.clone(), 0)..=(key.clone(), u32::MAX);
+    /// What is kept that a key finds, if the collection was read.
+    fn kept(&self, key: &T::Key) -> Option<Vec<Seen<T>>> {
         self.cluster.kept(self.system, |items: Option<&mut Items<T>>| {
-            items.map(|items| items.range(range).next().map(|(_, item)| item.clone()))
+            let from = items?.range((key.clone(), 0)..);
+            Some(from.take_while(|((other, _), _)| key.finds(other)).map(|(_, item)| item.clone()).collect())
         })
     }
 
@@ -132,7 +137,7 @@ impl<T: Kind> Collection<T> {
     /// [`Error::Connection`] and [`Error::Server`], where the server has to be asked.
     pub fn iter(&self) -> Result<impl ExactSizeIterator<Item = Object<T>> + use<T>> {
         let (cluster, items) = (self.cluster.clone(), self.items()?);
-        Ok(items.into_iter().map(move |item| Object::new(&cluster, item)))
+        Ok(items.into_iter().map(move |item| Object::seen(&cluster, item)))
     }
 
     /// The objects whose name, as it prints (`app.orders`), matches.
@@ -148,7 +153,7 @@ impl<T: Kind> Collection<T> {
     /// # Errors
     /// [`Error::Connection`] and [`Error::Server`], where the server has to be asked.
     pub fn names(&self) -> Result<Vec<T::Key>> {
-        Ok(self.items()?.iter().map(|item| item.key()).collect())
+        Ok(self.items()?.iter().map(|item| item.value.key()).collect())
     }
 
     /// How many objects there are.
@@ -177,33 +182,35 @@ impl<T: Kind> Collection<T> {
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] and [`Error::Unsupported`] before anything is sent.
     pub fn create(&self, value: T) -> Result<Object<T>> {
+        let _turn = self.cluster.session().turn();
         let key = value.key();
         let script = value.to_create(self.cluster.version());
         script.check()?;
         T::check_key(&key)?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
-            self.load(|_| ())?;
+            self.load_for_plan()?;
             let value = Arc::new(value);
             let step = value.clone();
             plan.record(script, move |cluster| Collection::<T>::new(cluster).create(T::clone(&step)).map(drop));
-            self.cluster.saw(None, Some(&value));
-            return Ok(Object::new(&self.cluster, value));
+            let made = Seen::new(value, None);
+            self.cluster.saw(None, &made);
+            return Ok(Object::seen(&self.cluster, made));
         }
         if T::DRAGS_CONNECTIONS {
             self.cluster.disconnect_others();
         }
         let action = format!("create {}", object::title::<T>(&key));
-        let made = self.make(&action, &value, &script, &key).map_err(|error| self.explain(error, &key))?;
-        let made = Arc::new(made.ok_or_else(|| Error::NotFound { what: object::title::<T>(&key) })?);
-        self.cluster.saw(None, Some(&made));
-        Ok(Object::new(&self.cluster, made))
+        let (made, within) = self.make(&action, &value, &script, &key).map_err(|error| self.explain(error, &key))?;
+        let made = Seen::new(made.ok_or_else(|| Error::NotFound { what: object::title::<T>(&key) })?, within);
+        self.cluster.saw(None, &made);
+        Ok(Object::seen(&self.cluster, made))
     }
 
-    fn make(&self, action: &str, value: &T, script: &crate::Script, key: &T::Key) -> Result<Option<T>> {
+    fn make(&self, action: &str, value: &T, script: &crate::Script, key: &T::Key) -> Result<(Option<T>, Within)> {
         let (session, version) = (self.cluster.session(), self.cluster.version());
         let mut statements: Vec<_> = script.statements().cloned().collect();
         let look = T::query(Which::Key(key), version);
-        let answers = if script.parts().iter().any(|statement| statement.alone) {
+        let (answers, within) = if script.parts().iter().any(|statement| statement.alone) {
             let mut made = false;
             let each = statements
                 .iter()
@@ -216,7 +223,7 @@ impl<T: Kind> Collection<T> {
                 let undo: Vec<_> = undo.statements().cloned().collect();
                 let _ = session.run(action, &undo).inspect_err(|error| log::warn!("{error}"));
             }
-            answers?.into_iter().flatten().collect()
+            (answers?.into_iter().flatten().collect(), None)
         } else {
             statements.push(look);
             session.atomically(action, |transaction| {
@@ -227,7 +234,7 @@ impl<T: Kind> Collection<T> {
                 }
             })?
         };
-        answers.last().and_then(|rows| rows.first()).map(T::read).transpose()
+        Ok((answers.last().and_then(|rows| rows.first()).map(T::read).transpose()?, within))
     }
 
     /// An error that says that a name is taken, if it is this object's.
@@ -250,12 +257,21 @@ impl<T: Kind> Collection<T> {
         if taken && there() { Error::AlreadyExists { what: object::title::<T>(key) } } else { error }
     }
 
-    fn items(&self) -> Result<Vec<Arc<T>>> {
+    fn items(&self) -> Result<Vec<Seen<T>>> {
         self.load(|items| items.values().cloned().collect())
+    }
+
+    /// Reads what a change in a plan is to show in: nothing on the server will tell of it.
+    pub(crate) fn load_for_plan(&self) -> Result<()> {
+        for system in [System::LeftOut, System::Included] {
+            Self { system, ..self.clone() }.load(|_| ())?;
+        }
+        Ok(())
     }
 
     /// Reads the objects if they were not read yet, with one query, one row at a time.
     fn load<R>(&self, mut use_items: impl FnMut(&mut Items<T>) -> R) -> Result<R> {
+        let _turn = self.cluster.session().turn();
         if let Some(result) = self.cluster.kept(self.system, |items| items.map(&mut use_items)) {
             return Ok(result);
         }
@@ -264,18 +280,15 @@ impl<T: Kind> Collection<T> {
             System::Included => Which::WithSystem,
         };
         let mut items = Items::<T>::new();
-        let read_at = self.cluster.moment();
-        self.cluster.session().read(
-            &format!("list every {}", T::KIND),
-            &T::query(which, self.cluster.version()),
-            |row| {
-                let item = T::read(&row)?;
-                items.insert((item.key(), item.oid()), Arc::new(item));
-                Ok(())
-            },
-        )?;
+        let mut found = Vec::new();
+        let (action, query) = (format!("list every {}", T::KIND), T::query(which, self.cluster.version()));
+        let within = self.cluster.session().read(&action, &query, |row| {
+            found.push(T::read(&row)?);
+            Ok(())
+        })?;
+        items.extend(found.into_iter().map(|item| ((item.key(), item.oid()), Seen::new(item, within.clone()))));
         let result = use_items(&mut items);
-        self.cluster.keep::<T>(self.system, items, read_at);
+        self.cluster.keep::<T>(self.system, items);
         Ok(result)
     }
 }
@@ -295,10 +308,11 @@ impl<T: Defined> Collection<T> {
         let items = self.items()?;
         let questions = T::Definition::queries(None, self.cluster.version());
         let action = format!("read the definition of every {}", T::KIND);
-        let mut definitions = T::Definition::read(&self.cluster.session().run(&action, &questions)?)?;
-        for item in items {
-            if let (Some(cell), Some(definition)) = (item.definition_cell(), definitions.remove(&item.oid())) {
-                cell.set(Arc::new(definition));
+        let (answers, within) = self.cluster.session().look(&action, &questions)?;
+        let mut definitions = T::Definition::read(&answers)?;
+        for item in items.iter().map(|item| &item.value) {
+            if let Some((cell, definition)) = item.definition_cell().zip(definitions.remove(&item.oid())) {
+                cell.set(Arc::new(definition), within.clone());
             }
         }
         Ok(())

@@ -23,7 +23,7 @@ pub(crate) struct Facts {
 /// Opens a connection, asks what it is connected to, and becomes the role: all within the deadline.
 ///
 /// It is done on a thread of its own: the driver's timeout covers neither a server that accepts and
-/// stays silent nor a slow look-up of names. A thread that is left behind ends with its socket.
+/// stays silent nor a slow look-up of names. A thread that is left behind stays as long as the server is silent.
 pub(crate) fn open(config: &Config, role: Option<&str>) -> Result<(Client, Facts)> {
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(Error::invalid(

@@ -1,5 +1,6 @@
 //! What makes a kind of object, and how its statements are put together.
 use crate::error::{Error, Result};
+use crate::fate::Within;
 use crate::name::Name;
 use crate::row::Row;
 use crate::script::{Field, Script};
@@ -97,8 +98,13 @@ pub trait Key: Clone + Ord + Debug + Display + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Invalid`]
     fn check(&self) -> Result<()>;
+    /// Whether it finds the object of that key: the same, or for a routine's name alone any of that name. In order,
+    /// those that it finds follow it.
+    fn finds(&self, other: &Self) -> bool {
+        self == other
+    }
     /// Whether it may find an object whose own key reads otherwise, so that only the server can
-    /// tell: a routine by its name alone, or by another name of a type.
+    /// tell: a routine by another name of a type.
     fn is_loose(&self) -> bool {
         false
     }
@@ -189,7 +195,8 @@ pub trait Definition: Clone + Default + PartialEq + Debug + Send + Sync + 'stati
 /// A definition that may be read after the value that it belongs to, also by those who share the value.
 #[derive(Clone)]
 pub struct Known<D> {
-    read: OnceLock<Arc<D>>,
+    /// With the transaction that it was read in.
+    read: OnceLock<(Arc<D>, Within)>,
     /// What was made of it by one who has the value for himself.
     own: Option<Arc<D>>,
 }
@@ -201,13 +208,27 @@ impl<D> Default for Known<D> {
 }
 
 impl<D: Clone + Default> Known<D> {
+    /// The definition; none if it was not read, or in a transaction that was undone.
     pub(crate) fn get(&self) -> Option<&Arc<D>> {
-        self.own.as_ref().or_else(|| self.read.get())
+        let read = self.read.get().filter(|_| !self.is_undone());
+        self.own.as_ref().or(read.map(|(definition, _)| definition))
     }
 
-    /// Keeps what was read, unless something is known already.
-    pub(crate) fn set(&self, definition: Arc<D>) {
-        let _ = self.read.set(definition);
+    /// Whether it was read in a transaction that was undone.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.read.get().is_some_and(|(_, within)| within.as_ref().is_some_and(|fate| fate.is_undone()))
+    }
+
+    /// Keeps what was read, unless something was read before.
+    pub(crate) fn set(&self, definition: Arc<D>, within: Within) {
+        let _ = self.read.set((definition, within));
+    }
+
+    /// Lets another value that is on the server like this one know as much.
+    pub(crate) fn share_with(&self, other: &Self) {
+        if let Some(definition) = self.get() {
+            other.set(definition.clone(), self.read.get().and_then(|(_, within)| within.clone()));
+        }
     }
 
     /// The definition to change; an empty one if nothing is known.

@@ -29,6 +29,7 @@
 //! level debug, with secrets as `'********'`.
 #[macro_use]
 mod sql;
+mod change;
 mod cluster;
 mod collection;
 mod connect;
@@ -47,11 +48,13 @@ mod plan;
 mod reload;
 mod row;
 mod script;
+mod seen;
 mod session;
 mod sessions;
 mod shell;
 mod sides;
 mod signature;
+mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;

@@ -1,14 +1,12 @@
 //! An object on the server.
+use crate::change::again;
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::fate::Fate;
-use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Known, Which};
-use crate::row::Row;
+use crate::fate::Within;
+use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Known};
 use crate::script::Script;
-use crate::sql::Sql;
-use crate::transaction::Atomic;
-use crate::version::ServerVersion;
+use crate::seen::Seen;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -31,18 +29,10 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Object<T> {
     cluster: Cluster,
-    /// What the server had when it was last asked; none if it was made in a plan.
-    server: Arc<T>,
-    /// What is wanted. The same as `server`, and shared with it, until the first write.
+    /// What the server had when it was last asked, as long as that is not undone.
+    server: Seen<T>,
+    /// What is wanted. The same as what the server has, and shared with it, until the first write.
     wanted: Arc<T>,
-    /// What the server has if the transaction in which it was last changed is undone.
-    before: Option<Arc<Before<T>>>,
-}
-
-struct Before<T> {
-    fate: Arc<Fate>,
-    server: Arc<T>,
-    before: Option<Arc<Before<T>>>,
 }
 
 impl<T> Deref for Object<T> {
@@ -67,7 +57,11 @@ impl<T: Kind> fmt::Debug for Object<T> {
 
 impl<T: Kind> Object<T> {
     pub(crate) fn new(cluster: &Cluster, server: Arc<T>) -> Self {
-        Self { cluster: cluster.clone(), wanted: server.clone(), server, before: None }
+        Self::seen(cluster, Seen::new(server, None))
+    }
+
+    pub(crate) fn seen(cluster: &Cluster, server: Seen<T>) -> Self {
+        Self { cluster: cluster.clone(), wanted: server.value.clone(), server }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -76,13 +70,24 @@ impl<T: Kind> Object<T> {
 
     /// What the server has, as far as is known.
     pub(crate) fn server(&self) -> &Arc<T> {
-        let mut server = &self.server;
-        let mut before = self.before.as_ref();
-        while let Some(undone) = before.filter(|before| before.fate.is_undone()) {
-            server = &undone.server;
-            before = undone.before.as_ref();
+        &self.server.last().value
+    }
+
+    /// Refuses an object of which nothing is known: all that was read of it, or of its definition, was undone.
+    fn check_known(&self) -> Result<()> {
+        let server = self.server.last();
+        // Somebody else who shares the value may have read its definition; what is wanted may rest on it.
+        let unfounded = server.value.definition_cell().is_some_and(Known::is_undone)
+            && self.wanted.definition_cell().is_some_and(|cell| cell.get().is_some());
+        match server.is_undone() || unfounded {
+            false => Ok(()),
+            true => Err(self.undone()),
         }
-        server
+    }
+
+    fn undone(&self) -> Error {
+        let why = "it was read or made in a transaction that was undone; refresh() the object, or get it again";
+        Error::invalid(format!("use of {}", self.title()), why)
     }
 
     /// The kind and the name that the server knows: `role "app"`.
@@ -104,10 +109,14 @@ impl<T: Kind> Object<T> {
     /// The statements that [`alter`](Object::alter) would send. Nothing is sent.
     pub fn changes(&self) -> Script {
         let server = self.server();
-        match Arc::ptr_eq(server, &self.wanted) {
+        let mut changes = match Arc::ptr_eq(server, &self.wanted) {
             true => Script::new(),
             false => server.to_alter(&self.wanted, self.cluster.version()),
+        };
+        if let Err(undone) = self.check_known() {
+            changes.refuse(undone);
         }
+        changes
     }
 
     /// Whether [`alter`](Object::alter) would send anything.
@@ -128,52 +137,44 @@ impl<T: Kind> Object<T> {
     /// [`Error::Unsupported`] before anything is sent. After any error the server is as it was,
     /// and the changes are kept.
     pub fn alter(&mut self) -> Result<()> {
+        let cluster = self.cluster.clone();
+        let _turn = cluster.session().turn();
         let changes = self.changes();
         if changes.is_empty() {
             self.wanted = self.server().clone();
             return Ok(());
         }
         changes.check()?;
-        let (cluster, server, wanted) = (self.cluster.clone(), self.server().clone(), self.wanted.clone());
+        let (server, wanted) = (self.server().clone(), self.wanted.clone());
         if let Some(plan) = cluster.plan_in_progress()? {
             let step = (server.clone(), wanted.clone());
-            Collection::<T>::new(&cluster).len()?;
+            Collection::<T>::new(&cluster).load_for_plan()?;
             plan.record(changes, move |cluster| Object::wanting(cluster, step.0, step.1).alter());
-            cluster.saw(Some(&server.key()), Some(&wanted));
-            self.server = wanted;
+            self.took(Seen::new(wanted, None));
             return Ok(());
         }
         let action = format!("alter {}", title::<T>(&server.key()));
-        let after = self.change(&action, &changes, Some(&wanted))?;
-        let after = Arc::new(after.ok_or_else(|| self.not_found())?);
-        cluster.saw(Some(&server.key()), Some(&after));
-        self.saved(after);
+        let (after, within) = self.change(&action, &changes, Some(&wanted))?;
+        let after = after.ok_or_else(|| self.not_found())?;
+        self.took(Seen::new(after, within));
         Ok(())
     }
 
     fn wanting(cluster: &Cluster, server: Arc<T>, wanted: Arc<T>) -> Self {
-        Self { cluster: cluster.clone(), server, wanted, before: None }
+        Self { cluster: cluster.clone(), server: Seen::new(server, None), wanted }
     }
 
     /// Takes over what a change that was made for many objects at once left on the server.
-    pub(crate) fn took(&mut self, after: T) {
-        if let Some(cell) = self.server().definition_cell() {
-            remember(&after, cell.get().cloned());
-        }
-        let (key, after) = (self.server().key(), Arc::new(after));
-        self.cluster.saw(Some(&key), Some(&after));
-        self.saved(after);
+    pub(crate) fn took_one_of_many(&mut self, after: T, within: Within) {
+        share_definition(&**self.server(), &after);
+        self.took(Seen::new(after, within));
     }
 
-    /// Takes over what the server has now; remembers what it had, in case that is undone.
-    fn saved(&mut self, after: Arc<T>) {
-        let known = self.server().clone();
-        self.before = self.cluster.session().fate().map(|fate| {
-            let before = self.before.take();
-            Arc::new(Before { fate, server: known, before })
-        });
-        self.wanted = after.clone();
-        self.server = after;
+    /// Takes over what the server has now.
+    fn took(&mut self, after: Seen<T>) {
+        self.cluster.saw(Some(&self.server().key()), &after);
+        self.wanted = after.value.clone();
+        self.server.follow(after);
     }
 
     /// Forgets the changes.
@@ -186,12 +187,14 @@ impl<T: Kind> Object<T> {
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
     pub fn refresh(&mut self) -> Result<()> {
-        let server = self.server().clone();
+        let (cluster, server) = (self.cluster.clone(), self.server().clone());
+        let _turn = cluster.session().turn();
         let action = format!("read {}", self.title());
-        let now = self.cluster.fetch::<T>(&action, &again(&*server, self.cluster.version()))?;
-        self.cluster.saw(Some(&server.key()), now.as_ref());
-        let now = now.ok_or_else(|| self.not_found())?;
-        self.saved(now);
+        let Some(now) = cluster.fetch::<T>(&action, &again(&*server, cluster.version()))? else {
+            cluster.gone::<T>(&server.key());
+            return Err(self.not_found());
+        };
+        self.took(now);
         Ok(())
     }
 
@@ -200,7 +203,11 @@ impl<T: Kind> Object<T> {
     /// # Errors
     /// [`Error::Unsupported`] names what the object has that cannot be scripted yet.
     pub fn script(&self) -> Result<Script> {
+        self.check_known()?;
         self.load_definition()?;
+        if self.wanted.definition_cell().is_some_and(Known::is_undone) {
+            return Err(self.undone());
+        }
         let uncovered = self.wanted.uncovered();
         if !uncovered.is_empty() {
             let what = format!("a script of {} with its {}", self.title(), uncovered.join(", "));
@@ -236,16 +243,18 @@ impl<T: Kind> Object<T> {
 
     /// Drops the object by these statements.
     pub(crate) fn drop_by(self, script: Script) -> Result<()> {
-        let server = self.server().clone();
+        let (cluster, server) = (self.cluster.clone(), self.server().clone());
+        let _turn = cluster.session().turn();
+        self.check_known()?;
         script.check()?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
-            Collection::<T>::new(&self.cluster).len()?;
+            Collection::<T>::new(&self.cluster).load_for_plan()?;
             let (step, again) = (server.clone(), script.clone());
             plan.record(script, move |cluster| Object::new(cluster, step).drop_by(again));
         } else {
             self.change(&format!("drop {}", self.title()), &script, None)?;
         }
-        self.cluster.saw(Some(&server.key()), None::<&Arc<T>>);
+        self.cluster.gone::<T>(&server.key());
         Ok(())
     }
 
@@ -253,18 +262,18 @@ impl<T: Kind> Object<T> {
     /// [`alter`](Object::alter): the object is still there under its name, before and after. Pending
     /// changes stay pending. In a plan they are collected.
     pub(crate) fn perform(&mut self, verb: &str, script: Script) -> Result<()> {
+        let (cluster, server) = (self.cluster.clone(), self.server().clone());
+        let _turn = cluster.session().turn();
         script.check()?;
-        let server = self.server().clone();
+        self.check_known()?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
             let (verb, step) = (verb.to_owned(), script.clone());
             plan.record(script, move |cluster| Object::new(cluster, server).perform(&verb, step));
             return Ok(());
         }
-        let after = self.change(&format!("{verb} {}", self.title()), &script, Some(&server))?;
+        let (after, within) = self.change(&format!("{verb} {}", self.title()), &script, Some(&server))?;
         if let Some(after) = after.filter(|_| Arc::ptr_eq(&server, &self.wanted)) {
-            let after = Arc::new(after);
-            self.cluster.saw(Some(&server.key()), Some(&after));
-            self.saved(after);
+            self.took(Seen::new(after, within));
         }
         Ok(())
     }
@@ -273,160 +282,20 @@ impl<T: Kind> Object<T> {
     /// for kinds whose definition cannot be changed otherwise.
     pub(crate) fn saw_definition(&mut self, definition: Option<T::Definition>) {
         let definition = definition.map(Arc::new);
-        for value in [&mut self.server, &mut self.wanted] {
-            if let Some(cell) = Arc::make_mut(value).definition_cell_mut() {
+        let mut server = T::clone(self.server());
+        for value in [&mut server, Arc::make_mut(&mut self.wanted)] {
+            if let Some(cell) = value.definition_cell_mut() {
                 *cell = Known::default();
-                definition.iter().for_each(|definition| cell.set(definition.clone()));
+                definition.iter().for_each(|definition| cell.set(definition.clone(), None));
             }
         }
-        self.cluster.saw(Some(&self.server.key()), Some(&self.server));
+        let server = Seen::new(server, self.server.last().within().cloned());
+        self.cluster.saw(Some(&server.value.key()), &server);
+        self.server.follow(server);
     }
 
     pub(crate) fn not_found(&self) -> Error {
         Error::NotFound { what: self.title() }
-    }
-
-    /// Sends a change, checked before and after. With `wanted` the object is there afterwards,
-    /// without it it is gone.
-    fn change(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
-        if T::DRAGS_CONNECTIONS {
-            self.cluster.disconnect_others();
-        }
-        let session = self.cluster.session();
-        if script.parts().iter().any(|statement| statement.alone) {
-            return self.change_alone(action, script, wanted);
-        }
-        session.atomically(action, |transaction| self.change_in(transaction, script, wanted))
-    }
-
-    fn change_in(&self, transaction: &Atomic<'_>, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
-        let now = self.answer(&transaction.send(&self.questions(self.server(), wanted))?)?;
-        let now = self.check_before(now, script, wanted)?;
-        if let Some(wanted) = wanted.filter(|wanted| self.server().is_replaced_by(wanted)) {
-            return self.replace_in(transaction, script, wanted);
-        }
-        // What a plan made has had an identity only since it was applied.
-        let look = self.questions(if self.server().oid() == 0 { &now } else { self.server() }, wanted);
-        let mut statements: Vec<Sql> = script.statements().cloned().collect();
-        statements.extend(look.iter().cloned());
-        let mut answers = transaction.send(&statements)?;
-        let after = self.answer(&answers.split_off(answers.len().saturating_sub(look.len())))?;
-        self.check_after(after, script, wanted)
-    }
-
-    /// A change that makes another object, with another OID, in place of this one.
-    fn replace_in(&self, transaction: &Atomic<'_>, script: &Script, wanted: &T) -> Result<Option<T>> {
-        let version = self.cluster.version();
-        let mut statements: Vec<Sql> = script.statements().cloned().collect();
-        statements.push(T::query(Which::Oids(&[self.server().oid()]), version));
-        statements.push(T::query(Which::Key(&wanted.key()), version));
-        match transaction.send(&statements)?.as_slice() {
-            [.., old, new] if old.is_empty() => new.first().map(T::read).transpose(),
-            _ => Err(self.conflict(script, "another object under its name by now")),
-        }
-    }
-
-    /// A change that PostgreSQL runs outside transactions only.
-    fn change_alone(&self, action: &str, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
-        let session = self.cluster.session();
-        if script.len() > 1 {
-            return Err(Error::invalid(
-                format!("attempt to {action}"),
-                "PostgreSQL cannot do these changes all or nothing; alter this by itself: ".to_owned()
-                    + &script
-                        .parts()
-                        .iter()
-                        .filter(|s| s.alone)
-                        .map(|s| s.sql.to_string())
-                        .collect::<Vec<_>>()
-                        .join("; "),
-            ));
-        }
-        let look = self.questions(self.server(), wanted);
-        let now = self.answer(&session.run(action, &look)?)?;
-        self.check_before(now, script, wanted)?;
-        for statement in script.statements() {
-            session.run(action, std::slice::from_ref(statement))?;
-        }
-        let after = self.answer(&session.run(action, &look)?)?;
-        self.check_after(after, script, wanted)
-    }
-
-    /// What is asked before and after a change: the object, and its definition if that changes.
-    fn questions(&self, object: &T, wanted: Option<&T>) -> Vec<Sql> {
-        let version = self.cluster.version();
-        let mut questions = vec![again(object, version)];
-        if self.changes_definition(wanted) {
-            questions.extend(T::Definition::queries(Some(object.oid()), version));
-        }
-        questions
-    }
-
-    fn changes_definition(&self, wanted: Option<&T>) -> bool {
-        wanted.is_some_and(|wanted| crate::kind::definitions(&**self.server(), wanted).is_some())
-    }
-
-    fn answer(&self, answers: &[Vec<Row>]) -> Result<Option<T>> {
-        let Some((objects, parts)) = answers.split_first() else { return Ok(None) };
-        let Some(now) = objects.first().map(T::read).transpose()? else { return Ok(None) };
-        if !parts.is_empty() {
-            let definition = T::Definition::read(parts)?.remove(&now.oid());
-            remember(&now, definition.map(Arc::new));
-        }
-        Ok(Some(now))
-    }
-
-    /// Refuses if the object on the server is not the one that was read.
-    fn check_before(&self, now: Option<T>, script: &Script, wanted: Option<&T>) -> Result<T> {
-        let (server, version) = (self.server(), self.cluster.version());
-        let now =
-            now.ok_or_else(|| self.conflict(script, "no such object: it was dropped, or what made it was undone"))?;
-        if now.key() != server.key() {
-            return Err(self.conflict(script, &format!("it under the name {}", now.key().title())));
-        }
-        if !server.is_same(&now) {
-            return Err(self.conflict(script, "another object under its name"));
-        }
-        // What a plan made had, when it was planned, only what was asked for.
-        let made_since = server.oid() == 0 && now.oid() != 0;
-        let Some(wanted) = wanted.filter(|_| !made_since) else { return Ok(now) };
-        let (theirs, still) = (server.to_alter(&now, version), now.to_alter(wanted, version));
-        if server.is_replaced_by(wanted) {
-            // Whatever somebody else changed, or added, would be lost.
-            still.check()?;
-            return match theirs.fields().next() {
-                None => Ok(now),
-                Some(_) => Err(self.conflict(script, &one_line(&theirs))),
-            };
-        }
-        let both = script.fields().find(|field| {
-            theirs.fields().any(|changed| changed == *field) && still.fields().any(|needed| needed == *field)
-        });
-        match both {
-            None => Ok(now),
-            Some(field) => {
-                Err(Error::Conflict { what: self.title(), mine: about(script, field), theirs: about(&theirs, field) })
-            }
-        }
-    }
-
-    /// Refuses if the change hit another object: a statement that waited for a lock looks its
-    /// name up again, and may find another object under it.
-    fn check_after(&self, after: Option<T>, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
-        match (&after, wanted) {
-            (None, None) => Ok(None),
-            (Some(after), Some(wanted)) if after.key() == wanted.key() => {
-                if let Some(cell) = wanted.definition_cell().filter(|_| !self.changes_definition(Some(wanted))) {
-                    remember(after, cell.get().cloned());
-                }
-                Ok(Some(after.clone()))
-            }
-            _ => Err(self.conflict(script, "another object under its name by now")),
-        }
-    }
-
-    fn conflict(&self, script: &Script, theirs: &str) -> Error {
-        Error::Conflict { what: self.title(), mine: one_line(script), theirs: theirs.into() }
     }
 
     /// Reads the definition, if it was not read yet, for what the server has and for what is wanted.
@@ -436,11 +305,11 @@ impl<T: Kind> Object<T> {
         if cell.get().is_none() && server.oid() != 0 {
             let action = format!("read the definition of {}", self.title());
             let questions = T::Definition::queries(Some(server.oid()), self.cluster.version());
-            let answers = self.cluster.session().run(&action, &questions)?;
+            let (answers, within) = self.cluster.session().look(&action, &questions)?;
             let definition = T::Definition::read(&answers)?.remove(&server.oid()).ok_or_else(|| self.not_found())?;
-            remember(&**server, Some(Arc::new(definition)));
+            cell.set(Arc::new(definition), within);
         }
-        remember(&*self.wanted, cell.get().cloned());
+        share_definition(&**server, &*self.wanted);
         Ok(())
     }
 }
@@ -449,19 +318,20 @@ impl<T: Defined> Object<T> {
     /// What is costly to read, read now if it was not read before: one round trip.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the object is gone.
+    /// [`Error::NotFound`] if the object is gone; [`Error::Invalid`] if it was read in a transaction that was undone.
     pub fn definition(&self) -> Result<Arc<T::Definition>> {
+        self.check_known()?;
         self.load_definition()?;
         let cell = self.wanted.definition_cell();
-        cell.and_then(|cell| cell.get().cloned()).ok_or_else(|| self.not_found())
+        cell.and_then(|cell| cell.get().cloned()).ok_or_else(|| self.undone())
     }
 
     /// The definition, to change; [`alter`](Object::alter) sends the fewest statements that do it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the object is gone.
+    /// As for [`definition`](Object::definition).
     pub fn definition_mut(&mut self) -> Result<&mut T::Definition> {
-        self.load_definition()?;
+        self.definition()?;
         let not_found = self.not_found();
         let cell = Arc::make_mut(&mut self.wanted).definition_cell_mut();
         Ok(cell.ok_or(not_found)?.to_mut())
@@ -473,28 +343,9 @@ pub(crate) fn title<T: Kind>(key: &T::Key) -> String {
     format!("{} {}", T::KIND, key.title())
 }
 
-/// The query that finds an object again: by what stays, where it has that.
-fn again<T: Kind>(object: &T, server: &ServerVersion) -> Sql {
-    match object.oid() {
-        0 => T::query(Which::Key(&object.key()), server),
-        oid => T::query(Which::Oids(&[oid]), server),
+/// Lets a value that the server has in place of another know of its definition what that one knew.
+pub(crate) fn share_definition<T: Kind>(from: &T, to: &T) {
+    if let Some((from, to)) = from.definition_cell().zip(to.definition_cell()) {
+        from.share_with(to);
     }
-}
-
-/// Keeps a definition that was read.
-fn remember<T: Kind>(object: &T, definition: Option<Arc<T::Definition>>) {
-    if let (Some(cell), Some(definition)) = (object.definition_cell(), definition) {
-        cell.set(definition);
-    }
-}
-
-/// The statements, with semicolons between.
-fn one_line(script: &Script) -> String {
-    script.statements().map(Sql::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// The statements of a script that change a field.
-fn about(script: &Script, field: &crate::script::Field) -> String {
-    let statements = script.parts().iter().filter(|statement| statement.fields.contains(field));
-    statements.map(|statement| statement.sql.to_string()).collect::<Vec<_>>().join("; ")
 }

@@ -1,6 +1,7 @@
 //! Giving objects another owner, many at a time.
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::fate::Within;
 use crate::kind::{Kind, Which};
 use crate::object::{self, Object};
 use crate::script::Script;
@@ -80,16 +81,17 @@ impl Cluster {
         }
         let batch = self.batch_size()?;
         for batch in objects.chunks_mut(batch) {
-            let after = self.reassign_batch(batch, to)?;
+            let _turn = self.session().turn();
+            let (after, within) = self.reassign_batch(batch, to)?;
             for (object, after) in batch.iter_mut().zip(after) {
-                object.took_owner(after);
+                object.took_owner(after, within.clone());
             }
         }
         Ok(())
     }
 
     /// One batch, checked before and after as a single `alter` is.
-    fn reassign_batch<T: Owned>(&self, objects: &[&mut Object<T>], to: &str) -> Result<Vec<T>> {
+    fn reassign_batch<T: Owned>(&self, objects: &[&mut Object<T>], to: &str) -> Result<(Vec<T>, Within)> {
         let action = format!("reassign {} objects to {to:?}", objects.len());
         let oids: Vec<u32> = objects.iter().map(|object| object.server().oid()).collect();
         let look = T::query(Which::Oids(&oids), self.version());
@@ -206,9 +208,9 @@ impl<T: Owned> Object<T> {
     }
 
     /// Takes over what the server has now; what is pending stays so.
-    fn took_owner(&mut self, after: T) {
+    fn took_owner(&mut self, after: T, within: Within) {
         let pending = self.is_changed().then(|| self.to_value());
-        self.took(after);
+        self.took_one_of_many(after, within);
         if let Some(mut pending) = pending {
             pending.set_owner(self.server().owner());
             **self = pending;

@@ -122,3 +122,82 @@ impl fmt::Debug for Plan {
 pub(crate) fn not_in_a_plan(what: &str) -> Error {
     Error::invalid(format!("use of {what} in a plan"), "it cannot be collected; call it outside the plan")
 }
+
+/// What a statement in a plan does that a read-only transaction does not refuse.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// It begins or ends a transaction or a savepoint: also the one around the plan.
+    Transaction,
+    /// It sets or resets settings.
+    Setting,
+    /// Nothing, or what is refused.
+    Other,
+}
+
+pub(crate) fn effect_of(statement: &str) -> Effect {
+    let rest = without_comments(statement);
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let (word, rest) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    match word.to_ascii_uppercase().as_str() {
+        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" => Effect::Transaction,
+        "PREPARE" if without_comments(rest).to_ascii_uppercase().starts_with("TRANSACTION") => Effect::Transaction,
+        "SET" | "RESET" | "DISCARD" => Effect::Setting,
+        _ => Effect::Other,
+    }
+}
+
+/// A text from its first word on: blanks, comments, and statements without a word are skipped.
+fn without_comments(text: &str) -> &str {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ';' || c == '\u{b}');
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.split_once(['\n', '\r']).map_or("", |(_, rest)| rest);
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = after_comment(comment);
+        } else {
+            return rest;
+        }
+    }
+}
+
+/// What follows a comment that was opened; such comments nest.
+fn after_comment(text: &str) -> &str {
+    let (mut depth, mut rest) = (1, text);
+    while depth > 0 {
+        let Some(at) = rest.find(['*', '/']) else { return "" };
+        rest = rest.get(at..).unwrap_or_default();
+        if let Some(after) = rest.strip_prefix("*/") {
+            (depth, rest) = (depth - 1, after);
+        } else if let Some(after) = rest.strip_prefix("/*") {
+            (depth, rest) = (depth + 1, after);
+        } else {
+            rest = rest.get(1..).unwrap_or_default();
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_would_slip_through_a_plan_are_known() {
+        for (statement, effect) in [
+            ("COMMIT", Effect::Transaction),
+            (" ;-- so\n /* a /* b */ * / */ rollback to a", Effect::Transaction),
+            ("prepare /**/ transaction 'x'", Effect::Transaction),
+            ("PREPARE p AS SELECT 1", Effect::Other),
+            ("begin", Effect::Transaction),
+            ("SET search_path = a", Effect::Setting),
+            ("SETTLE", Effect::Other),
+            ("SELECT 'COMMIT'", Effect::Other),
+            ("/* open", Effect::Other),
+            ("", Effect::Other),
+            ("-- only", Effect::Other),
+        ] {
+            assert_eq!(effect_of(statement), effect, "{statement}");
+        }
+    }
+}

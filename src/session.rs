@@ -1,21 +1,24 @@
 //! One connection, shared by everything that uses a cluster: the only way to the server.
 use crate::connect::{self, Facts};
 use crate::error::{Error, Result};
-use crate::fate::{Changes, may_end};
+use crate::fate::{Mention, Moments, Within};
 use crate::row::Row;
-use crate::sides::{INSIDE, Side, settings};
+use crate::sides::Side;
 use crate::sql::Sql;
-use crate::transaction::Level;
+use crate::state::{Gone, State, failed};
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
-use postgres::{Client, Config, SimpleQueryMessage};
+use postgres::{Client, Config};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
 mod copy;
 mod probe;
+
+/// The sessions of one program to the databases of one cluster, as far as each came from another.
+type Family = Arc<Mutex<Vec<Weak<Session>>>>;
 
 pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
@@ -28,33 +31,8 @@ pub(crate) struct Session {
     family: Family,
     state: Mutex<State>,
     /// Wakes threads that wait for another one's transaction to end.
-    turn: Condvar,
-    undone: AtomicU64,
-}
-
-/// The sessions of one program to the databases of one cluster, as far as each came from another.
-type Family = Arc<Mutex<Vec<Weak<Session>>>>;
-
-pub(crate) struct State {
-    /// None when it was lost, lent or given back.
-    client: Option<Client>,
-    pid: Arc<AtomicI32>,
-    side: Side,
-    pub(crate) levels: Vec<Level>,
-    pub(crate) changes: Changes,
-    /// Whether the user began a transaction by a statement of his own; none if he may have since it was asked.
-    foreign: Option<bool>,
-    /// The thread whose transaction is open.
-    owner: Option<ThreadId>,
-    gone: Option<Gone>,
-}
-
-/// Why there is no client.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Gone {
-    Lost,
-    Lent,
-    GivenBack,
+    free: Condvar,
+    undone: Arc<AtomicU64>,
 }
 
 impl Session {
@@ -84,16 +62,18 @@ impl Session {
     }
 
     fn new(config: Option<Config>, role: Option<String>, client: Client, facts: Facts, family: Family) -> Arc<Self> {
-        let pid = Arc::new(AtomicI32::new(facts.pid));
+        let (pid, undone) = (Arc::new(AtomicI32::new(facts.pid)), Arc::new(AtomicU64::new(0)));
         let state = State {
             client: Some(client),
             pid: pid.clone(),
             side: Side::User,
             levels: Vec::new(),
-            changes: Changes::default(),
+            moments: Moments::new(),
             foreign: None,
             owner: None,
+            turns: 0,
             gone: None,
+            undone: undone.clone(),
         };
         let session = Arc::new(Self {
             config,
@@ -102,8 +82,8 @@ impl Session {
             pid,
             family: family.clone(),
             state: Mutex::new(state),
-            turn: Condvar::new(),
-            undone: AtomicU64::new(0),
+            free: Condvar::new(),
+            undone,
         });
         let mut family = family.lock().unwrap_or_else(PoisonError::into_inner);
         family.retain(|member| member.strong_count() > 0);
@@ -137,7 +117,7 @@ impl Session {
         // A panic elsewhere says nothing about the connection, which answers for itself.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.owner.is_some_and(|owner| owner != thread::current().id()) {
-            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state
     }
@@ -169,8 +149,8 @@ impl Session {
         }
     }
 
-    /// Reads rows one at a time: one round trip, whatever their number.
-    pub(crate) fn read(&self, action: &str, sql: &Sql, mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+    /// Reads rows one at a time: one round trip, whatever their number. Returns in which transaction.
+    pub(crate) fn read(&self, action: &str, sql: &Sql, mut each: impl FnMut(Row) -> Result<()>) -> Result<Within> {
         sql.check()?;
         let mut state = self.ready(action)?;
         state.switch(Side::Own, action)?;
@@ -183,7 +163,8 @@ impl Session {
                 }
             }
             Ok(Ok(()))
-        })?
+        })??;
+        Ok(state.within())
     }
 
     /// Runs one statement of the crate's own with parameters, for what travels better as bytes than as text.
@@ -202,16 +183,24 @@ impl Session {
 
     /// Runs statements of the crate's own, each by itself.
     pub(crate) fn run(&self, action: &str, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
+        self.look(action, statements).map(|(answers, _)| answers)
+    }
+
+    /// As [`run`](Session::run); returns in which transaction, too.
+    pub(crate) fn look(&self, action: &str, statements: &[Sql]) -> Result<(Vec<Vec<Row>>, Within)> {
         let mut state = self.ready(action)?;
         state.switch(Side::Own, action)?;
-        state.batch(action, statements)
+        let answers = state.batch(action, statements)?;
+        Ok((answers, state.within()))
     }
 
     /// Runs statements of the user's, under his own settings.
     pub(crate) fn run_for_user(&self, action: &str, statements: &[Sql]) -> Result<()> {
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
-        state.batch(action, statements).map(drop)
+        state.batch(action, statements)?;
+        statements.iter().for_each(|sql| self.look_back(&mut state, sql.text()));
+        Ok(())
     }
 
     /// Runs a statement of the user's, under his own settings; several when there are no parameters.
@@ -220,9 +209,7 @@ impl Session {
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
         let result = Self::query_in(&mut state, action, sql, parameters);
-        if result.is_err() || may_end(sql) {
-            self.look_back(&mut state);
-        }
+        self.look_back(&mut state, sql);
         result
     }
 
@@ -239,7 +226,7 @@ impl Session {
         // savepoint keeps its refusal from ending a transaction that is open.
         let guarded = match state.is_inside(action) {
             // Nothing is lost in a failed transaction; the statements may be the ones that end it.
-            Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => false,
+            Err(error) if failed(&error) => false,
             inside => inside?,
         };
         if guarded {
@@ -282,14 +269,22 @@ impl Session {
         result
     }
 
-    /// Asks which of the changes in a transaction that is, or was, open are still there, if there were any: a
-    /// statement of the user's may have undone them.
-    pub(crate) fn look_back(&self, state: &mut State) {
-        if state.changes.is_empty() {
+    /// After a statement of the user's that may have undone something: learns what.
+    fn look_back(&self, state: &mut State, sql: &str) {
+        if state.moments.is_empty() && state.levels.is_empty() {
             return;
         }
-        let answer = state.batch("look for what was undone", &[Changes::question()]);
-        match answer.and_then(|answer| state.changes.settle(&answer)) {
+        match Mention::of(sql) {
+            Mention::Reset => state.set_names_again(),
+            Mention::End | Mention::Prepare if state.moments.is_empty() => {}
+            Mention::Nothing => {}
+            mention => self.settle(state, mention),
+        }
+    }
+
+    /// Learns from the server what was undone.
+    pub(crate) fn settle(&self, state: &mut State, mention: Mention) {
+        match state.settle(mention) {
             Ok(false) => {}
             Ok(true) => self.forget(),
             // In a failed transaction there is no answer before the statement that ends it.
@@ -321,10 +316,31 @@ impl Session {
         state.take(Gone::GivenBack).ok_or_else(lost)
     }
 
-    /// Says that this thread's transaction is open, or that none is.
+    /// Says that this thread's transaction is open, or its turn not over, or neither.
     pub(crate) fn owned(&self, state: &mut State) {
-        state.owner = (!state.levels.is_empty()).then(|| thread::current().id());
-        self.turn.notify_all();
+        state.owner = (!state.levels.is_empty() || state.turns > 0).then(|| thread::current().id());
+        self.free.notify_all();
+    }
+
+    /// Has other threads wait until what this one does, and what it then takes over of it, is whole.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        let mut state = self.lock();
+        state.turns += 1;
+        self.owned(&mut state);
+        Turn { session: self }
+    }
+}
+
+/// Other threads wait until it is dropped.
+pub(crate) struct Turn<'a> {
+    session: &'a Session,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.lock();
+        state.turns = state.turns.saturating_sub(1);
+        self.session.owned(&mut state);
     }
 }
 
@@ -338,142 +354,11 @@ struct Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let mut state = self.session.lock();
-        let alive = self.client.as_ref().is_some_and(|client| !client.is_closed());
-        (state.client, state.gone) = (self.client.take(), (!alive).then_some(Gone::Lost));
+        match self.client.take().filter(|client| !client.is_closed()) {
+            None => drop(state.take(Gone::Lost)),
+            client => (state.client, state.gone) = (client, None),
+        }
         state.owner = self.owner;
-        self.session.turn.notify_all();
+        self.session.free.notify_all();
     }
-}
-
-impl State {
-    fn take(&mut self, gone: Gone) -> Option<Client> {
-        if gone != Gone::Lent {
-            self.changes.lose();
-        }
-        self.gone = Some(gone);
-        self.client.take()
-    }
-
-    /// Calls the driver; a connection that is lost is let go.
-    fn call<R>(&mut self, action: &str, f: impl FnOnce(&mut Client) -> Result<R, postgres::Error>) -> Result<R> {
-        let Some(client) = self.client.as_mut() else {
-            return Err(Error::Connection { action: action.into(), reason: "the connection was lost".into() });
-        };
-        let result = f(client).map_err(|error| Error::driver(action, &error));
-        let closed = client.is_closed();
-        if closed || matches!(result, Err(Error::Connection { .. })) {
-            self.take(Gone::Lost);
-        }
-        result
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.gone == Some(Gone::Lost)
-    }
-
-    pub(crate) fn side(&self) -> Side {
-        self.side
-    }
-
-    /// What the settings are after a transaction ended: those from before it.
-    pub(crate) fn fall_back_to(&mut self, side: Side) {
-        self.side = side;
-    }
-
-    /// Sets the connection for the statements of one side or the other; no round trip when it is
-    /// set so already. Inside a transaction the settings are local to it, so that its end brings
-    /// back what the user had set.
-    pub(crate) fn switch(&mut self, side: Side, action: &str) -> Result<()> {
-        if self.side == Side::Unknown {
-            let question = sql!("SELECT pg_catalog.current_setting('pgsteward.side', true) AS side");
-            let answer = self.batch(action, &[question])?;
-            let own = answer.iter().flatten().next().map(|row| row.optional("side")).transpose()?.flatten();
-            self.side = if own.as_deref() == Some("own") { Side::Own } else { Side::User };
-        }
-        if self.side == side {
-            return Ok(());
-        }
-        let answer = match self.batch(action, &[settings(side, self.pid.load(Ordering::Acquire))]) {
-            // Nothing but the user's own ROLLBACK can be said in a failed transaction, and it brings
-            // back the settings from before.
-            Err(error) if side == Side::User && error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
-                self.side = Side::Unknown;
-                return Ok(());
-            }
-            answer => answer?,
-        };
-        // No row: this is another server process than the one that was connected to.
-        let Some(row) = answer.iter().flatten().next() else {
-            self.take(Gone::Lost);
-            return Err(connect::pooled());
-        };
-        let inside = row.truth("inside")?;
-        if self.levels.iter().any(|level| level.opened) && !inside {
-            return Err(ended_early(action));
-        }
-        self.foreign = Some(self.levels.is_empty() && inside);
-        self.side = side;
-        Ok(())
-    }
-
-    /// Whether a transaction is open: one of this crate's, or one that the user began by a statement.
-    pub(crate) fn is_inside(&mut self, action: &str) -> Result<bool> {
-        if let (true, None) = (self.levels.is_empty(), self.foreign) {
-            let answer = self.batch(action, &[sql!("SELECT {} AS inside", INSIDE)])?;
-            let inside = answer.iter().flatten().next().map(|row| row.truth("inside")).transpose()?;
-            self.foreign = Some(inside == Some(true));
-        }
-        Ok(!self.levels.is_empty() || self.foreign == Some(true))
-    }
-
-    /// Statements of the user's are about to run, which may begin or end a transaction.
-    fn hand_over(&mut self, action: &str) -> Result<()> {
-        self.switch(Side::User, action)?;
-        self.foreign = None;
-        Ok(())
-    }
-
-    /// Sends statements, as few round trips as can be, and returns the rows of each. All are
-    /// checked before the first is sent.
-    pub(crate) fn batch(&mut self, action: &str, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
-        statements.iter().try_for_each(Sql::check)?;
-        let mut answers = Vec::new();
-        // The driver logs the text of a batch, but not that of a single typed statement.
-        for group in statements.chunk_by(|a, b| !a.is_secret() && !b.is_secret()) {
-            group.iter().for_each(|sql| log::debug!("{sql}"));
-            match group {
-                [secret] if secret.is_secret() => {
-                    self.call(action, |client| client.execute_typed(secret.text(), &[]))?;
-                    answers.push(Vec::new());
-                }
-                plain => {
-                    let text: String = plain.iter().flat_map(|sql| [sql.text(), sql.end(), "\n"]).collect();
-                    answers.extend(by_statement(self.call(action, |client| client.simple_query(&text))?));
-                }
-            }
-        }
-        Ok(answers)
-    }
-}
-
-/// The error for a closure that ended the transaction around it by a statement of its own.
-pub(crate) fn ended_early(action: &str) -> Error {
-    Error::invalid(
-        format!("COMMIT or ROLLBACK inside an attempt to {action}"),
-        "it ended the transaction early, and what came after it was made by itself",
-    )
-}
-
-/// The rows of each statement of a batch.
-fn by_statement(messages: Vec<SimpleQueryMessage>) -> Vec<Vec<Row>> {
-    let mut answers = Vec::new();
-    let mut rows = Vec::new();
-    for message in messages {
-        match message {
-            SimpleQueryMessage::Row(row) => rows.push(row.into()),
-            SimpleQueryMessage::CommandComplete(_) => answers.push(std::mem::take(&mut rows)),
-            _ => {}
-        }
-    }
-    answers
 }

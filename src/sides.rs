@@ -1,5 +1,5 @@
 //! The two sides of a connection: the settings for the crate's own statements, and those for the user's.
-use crate::sql::Sql;
+use crate::sql::{Lit, Sql};
 
 /// The settings under which the crate's own statements run, so that nothing of a user's stands in
 /// for a catalogue function and so that the server prints names and values in one form. Timeouts
@@ -33,9 +33,9 @@ pub(crate) enum Side {
 pub(crate) const INSIDE: &str =
     "(pg_catalog.statement_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.transaction_timestamp())";
 
-/// One statement that puts the other side's settings away and this side's in their place; it does nothing, and
-/// has no row, in another server process.
-pub(crate) fn settings(side: Side, pid: i32) -> Sql {
+/// One statement that puts one side's settings away and the other's in their place, and names the moment in which the
+/// crate's own statements follow; it does nothing, and has no row, in another server process.
+pub(crate) fn settings(from: Side, to: Side, moment: &str, pid: i32) -> Sql {
     let local = INSIDE;
     let put_away = |name: &'static str, value: &'static str| {
         let kept =
@@ -45,18 +45,48 @@ pub(crate) fn settings(side: Side, pid: i32) -> Sql {
     let bring_back = |name: &'static str| {
         sql!("pg_catalog.set_config('{}', pg_catalog.current_setting('pgsteward.{}'), {})", name, name, local)
     };
-    let changes = OWN_SETTINGS.iter().map(|(name, value)| match side {
-        Side::Own => put_away(name, value),
-        Side::User | Side::Unknown => bring_back(name),
-    });
+    let mut changes: Vec<Sql> = match to {
+        _ if from == to => Vec::new(),
+        Side::Own => OWN_SETTINGS.iter().map(|(name, value)| put_away(name, value)).collect(),
+        Side::User | Side::Unknown => OWN_SETTINGS.iter().map(|(name, _)| bring_back(name)).collect(),
+    };
+    if to == Side::Own {
+        changes.push(name_moment(moment));
+    }
     // The server's own note of the side ends with a transaction as the settings do.
-    let note = if side == Side::Own { "own" } else { "user" };
+    let note = if to == Side::Own { "own" } else { "user" };
     sql!(
-        "SELECT {} AS inside, pg_catalog.set_config('pgsteward.side', '{}', {}), {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
+        "SELECT {} AS inside, {} AS transaction, pg_catalog.set_config('pgsteward.side', '{}', {}), {} WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {}",
         local,
+        current("transaction"),
         note,
         local,
         Sql::join(changes, ", "),
         pid
     )
+}
+
+/// What gives the moment its name on the server: see [`Moments`](crate::fate::Moments).
+pub(crate) fn name_moment(moment: &str) -> Sql {
+    sql!("pg_catalog.set_config('pgsteward.moment', {}, false)", Lit(moment))
+}
+
+/// Asks where the session is: which side, which moment, which transaction of this crate's, if it is in one at all.
+pub(crate) fn whereabouts() -> Sql {
+    sql!(
+        "SELECT {} AS side, {} AS moment, {} AS transaction, {} AS inside",
+        current("side"),
+        current("moment"),
+        current("transaction"),
+        INSIDE
+    )
+}
+
+fn current(name: &'static str) -> Sql {
+    sql!("COALESCE(pg_catalog.current_setting('pgsteward.{}', true), '')", name)
+}
+
+/// What gives a transaction its name on the server, for as long as it is open.
+pub(crate) fn name_transaction(name: &str) -> Sql {
+    sql!("SET LOCAL pgsteward.transaction = {}", Lit(name))
 }

@@ -84,8 +84,12 @@ impl Key for Signature {
         })
     }
 
+    fn finds(&self, other: &Self) -> bool {
+        self.name == other.name && (self.arguments.is_none() || self.arguments == other.arguments)
+    }
+
     fn is_loose(&self) -> bool {
-        true
+        self.arguments.is_some()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Transactions, nested as deep as wanted.
 use crate::error::{Error, Result};
-use crate::fate::Fate;
+use crate::fate::Within;
+use crate::fate::{Fate, Mention};
 use crate::row::Row;
-use crate::session::{Session, State, ended_early};
-use crate::sides::Side;
-use crate::sql::Sql;
+use crate::session::Session;
+use crate::sides::{Side, name_transaction};
+use crate::sql::{Lit, Sql};
+use crate::state::{State, ended_early};
 use postgres::error::SqlState;
 use std::sync::Arc;
 use std::thread;
@@ -13,14 +15,20 @@ use std::time::{Duration, SystemTime};
 /// How often a change is tried that the server refuses for concurrency alone.
 const TRIES: u32 = 5;
 
+/// What the server is made to complain of when it is in another transaction than it should be.
+const ANOTHER: &str = "pgsteward: another transaction";
+
 /// An open transaction, or a savepoint in one.
 pub(crate) struct Level {
-    fate: Arc<Fate>,
+    pub(crate) fate: Arc<Fate>,
+    /// What the server calls the transaction while it is open, if statements of the user's run in it.
+    pub(crate) name: Option<String>,
     /// Whether its first statement was sent.
     pub(crate) opened: bool,
     /// The settings that its end brings back.
     side: Side,
-    savepoint: bool,
+    /// Whether it is a savepoint in a transaction that was there before.
+    pub(crate) savepoint: bool,
 }
 
 impl Session {
@@ -29,33 +37,21 @@ impl Session {
         self.ready(action)?.is_inside(action)
     }
 
-    /// The fate of what is read now, if a transaction is open: that of the last change in it, or its own.
-    pub(crate) fn fate(&self) -> Option<Arc<Fate>> {
-        let state = self.lock();
-        let level = state.levels.last().map(|level| &level.fate);
-        state.changes.last_within(level).or(level).cloned()
-    }
-
     /// Runs a closure in a transaction: kept if it returns `Ok`, undone if it returns an error or panics.
     pub(crate) fn transaction<R>(&self, action: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
-        let mut state = self.ready(action)?;
-        // What the user sets inside is to last as it would without this crate.
-        state.switch(Side::User, action)?;
-        drop(state);
         let transaction = Atomic::enter(self, action, Scope::User)?;
         transaction.open(sql!("BEGIN"), &[])?;
-        let result = f();
-        let result = transaction.leave(result);
-        if result.is_err() {
-            self.look_back(&mut self.lock());
-        }
-        result
+        transaction.leave(f()).map(|(result, _)| result)
     }
 
     /// Runs a change of the crate's own in a transaction, and again when the server refuses it
     /// for concurrency alone. The transaction is opened by the first statements, without a round trip.
-    pub(crate) fn atomically<R>(&self, action: &str, mut f: impl FnMut(&Atomic<'_>) -> Result<R>) -> Result<R> {
-        self.ready(action)?.switch(Side::Own, action)?;
+    /// Returns also in which transaction it was, if one was open around it.
+    pub(crate) fn atomically<R>(
+        &self,
+        action: &str,
+        mut f: impl FnMut(&Atomic<'_>) -> Result<R>,
+    ) -> Result<(R, Within)> {
         let mut tried = 0;
         loop {
             let transaction = Atomic::enter(self, action, Scope::Change)?;
@@ -103,11 +99,14 @@ enum Scope {
 impl<'s> Atomic<'s> {
     fn enter(session: &'s Session, action: &'s str, scope: Scope) -> Result<Self> {
         let mut state = session.ready(action)?;
+        // What the user sets inside is to last as it would without this crate.
+        state.switch(if scope == Scope::User { Side::User } else { Side::Own }, action)?;
         let around = state.levels.last().map(|level| level.fate.clone());
         let savepoint = state.is_inside(action)?;
         let fate = Fate::within(around);
         let side = state.side();
-        state.levels.push(Level { fate, opened: false, side, savepoint });
+        let name = (scope == Scope::User && !savepoint).then(|| state.moments.next_name());
+        state.levels.push(Level { fate, name, opened: false, side, savepoint });
         let depth = state.levels.len();
         session.owned(&mut state);
         Ok(Self { session, action, depth, scope })
@@ -128,90 +127,108 @@ impl<'s> Atomic<'s> {
     /// Opens the transaction, and sends its first statements.
     fn open(&self, begin: Sql, statements: &[Sql]) -> Result<Vec<Vec<Row>>> {
         let mut state = self.session.ready(self.action)?;
-        let savepoint = state.levels.get_mut(self.depth - 1).is_some_and(|level| {
-            level.opened = true;
-            level.savepoint
-        });
-        let begin = if savepoint { sql!("SAVEPOINT pgsteward_{}", self.depth) } else { begin };
-        let mut batch = vec![begin];
+        let Some(level) = state.levels.get_mut(self.depth - 1) else { return Err(ended_early(self.action)) };
+        level.opened = true;
+        let mut batch = vec![if level.savepoint { sql!("SAVEPOINT pgsteward_{}", self.depth) } else { begin }];
+        batch.extend(level.name.as_deref().map(name_transaction));
+        let before = batch.len();
         batch.extend_from_slice(statements);
         let mut answers = state.batch(self.action, &batch)?;
-        answers.remove(0);
-        Ok(answers)
+        Ok(answers.split_off(before.min(answers.len())))
     }
 
-    /// Ends the transaction: keeps it when all went well.
-    fn leave<R>(self, result: Result<R>) -> Result<R> {
-        let kept = match &result {
-            Ok(_) => self.end(true),
-            Err(_) => Ok(()),
-        };
+    /// Ends the transaction: keeps it when all went well. Returns in which it was, too.
+    fn leave<R>(self, result: Result<R>) -> Result<(R, Within)> {
         // Dropping it rolls back what was not kept.
-        kept.and(result)
+        let result = result?;
+        let within = self.end(true)?;
+        Ok((result, within))
     }
 
-    /// Commits. COMMIT in a failed transaction rolls back without a word, and where there is none it
-    /// says little more; a savepoint before it fails in both.
-    fn commit(&self, state: &mut State) -> Result<Vec<Vec<Row>>> {
-        state.batch(self.action, &[sql!("SAVEPOINT pgsteward_end"), sql!("COMMIT")])
-    }
-
-    /// Keeps what was done since a savepoint, as far as what is around it is kept.
-    fn release(&self, state: &mut State, fate: Arc<Fate>) -> Result<Vec<Vec<Row>>> {
-        let note = state.changes.add(fate);
-        state.batch(self.action, &[note, sql!("RELEASE SAVEPOINT pgsteward_{}", self.depth)])
+    /// Commits, if it is this transaction that is open, and not one that a statement of the user's
+    /// began after he had ended this one. COMMIT in a failed transaction would roll back without a word.
+    fn commit(&self, state: &mut State, name: Option<&str>) -> Result<Vec<Vec<Row>>> {
+        let check = match name {
+            None => sql!("SAVEPOINT pgsteward_end"),
+            Some(name) => sql!(
+                "SELECT (CASE WHEN pg_catalog.current_setting('pgsteward.transaction', true) OPERATOR(pg_catalog.=) {} \
+                 THEN '0' ELSE {} END)::pg_catalog.int4",
+                Lit(name),
+                Lit(ANOTHER)
+            ),
+        };
+        state.batch(self.action, &[check, sql!("COMMIT")])
     }
 
     /// An error at the end, in other words if the end came before.
     fn explain(&self, error: Error) -> Error {
         match error.code() {
-            Some(code) if [SqlState::NO_ACTIVE_SQL_TRANSACTION, SqlState::S_E_INVALID_SPECIFICATION].contains(code) => {
+            Some(code) if *code == SqlState::NO_ACTIVE_SQL_TRANSACTION => ended_early(self.action),
+            Some(code) if *code == SqlState::INVALID_TEXT_REPRESENTATION && error.to_string().contains(ANOTHER) => {
                 ended_early(self.action)
             }
+            Some(code) if *code == SqlState::S_E_INVALID_SPECIFICATION => Error::invalid(
+                format!("ROLLBACK or RELEASE inside an attempt to {}", self.action),
+                "it ended the savepoint that this began, and what came after it is rolled back",
+            ),
             _ => error,
         }
     }
 
-    fn end(&self, keep: bool) -> Result<()> {
+    fn end(&self, keep: bool) -> Result<Within> {
         let mut state = self.session.lock();
         let depth = self.depth;
-        let Some(level) = state.levels.get(depth - 1) else { return Ok(()) };
+        let Some(level) = state.levels.get(depth - 1) else { return Ok(None) };
         let (opened, savepoint, side, fate) = (level.opened, level.savepoint, level.side, level.fate.clone());
+        let name = level.name.clone();
         let ended = match (opened && !state.is_lost(), keep, savepoint) {
             (false, _, _) if opened && keep => Err(Error::Connection {
                 action: self.action.into(),
                 reason: "the connection was lost inside a transaction, and the transaction with it".into(),
             }),
             (false, _, _) => Ok(Vec::new()),
-            (true, true, false) => self.commit(&mut state),
-            (true, true, true) => self.release(&mut state, fate.clone()),
-            (true, false, false) => state.batch(self.action, &[sql!("ROLLBACK")]),
-            (true, false, true) => state.batch(
-                self.action,
-                &[sql!("ROLLBACK TO SAVEPOINT pgsteward_{}", depth), sql!("RELEASE SAVEPOINT pgsteward_{}", depth)],
-            ),
+            (true, true, false) => self.commit(&mut state, name.as_deref()),
+            (true, true, true) => state.batch(self.action, &[sql!("RELEASE SAVEPOINT pgsteward_{}", depth)]),
+            (true, false, _) => self.roll_back(&mut state, savepoint),
         };
         if keep && ended.is_err() {
             // Still there to be rolled back.
-            return ended.map(drop).map_err(|error| self.explain(error));
+            return ended.map(|_| None).map_err(|error| self.explain(error));
         }
         state.levels.truncate(depth - 1);
         if !savepoint || !keep {
             state.fall_back_to(side);
         }
-        if !savepoint && keep {
-            state.changes.keep();
+        match (keep, savepoint) {
+            (true, true) => {}
+            (true, false) => state.moments.keep(),
+            (false, _) if opened => {
+                fate.undo();
+                state.moments.forget_undone();
+                // What a change of the crate's own does is kept only after it succeeded.
+                if self.scope == Scope::User {
+                    self.session.forget();
+                }
+            }
+            (false, _) => {}
         }
-        if opened && !keep {
-            fate.undo();
-            state.changes.forget_undone();
-            // What a change of the crate's own does is kept only after it succeeded.
-            if self.scope == Scope::User {
-                self.session.forget();
+        let within = state.within();
+        self.session.owned(&mut state);
+        ended.map(|_| within)
+    }
+
+    fn roll_back(&self, state: &mut State, savepoint: bool) -> Result<Vec<Vec<Row>>> {
+        // A statement of the user's may have ended it before, and kept what was done by then.
+        if self.scope == Scope::User && !state.moments.is_empty() {
+            self.session.settle(state, Mention::End);
+        }
+        match savepoint {
+            false => state.batch(self.action, &[sql!("ROLLBACK")]),
+            true => {
+                let back = sql!("ROLLBACK TO SAVEPOINT pgsteward_{}", self.depth);
+                state.batch(self.action, &[back, sql!("RELEASE SAVEPOINT pgsteward_{}", self.depth)])
             }
         }
-        self.session.owned(&mut state);
-        ended.map(drop)
     }
 }
 

@@ -94,10 +94,11 @@ impl Way {
             Self::LargeObject => export(path),
             Self::Lines => vec![copy_lines(feed.content(), path)],
         };
-        swap.cluster.session().atomically(&action, |within| {
+        let put = swap.cluster.session().atomically(&action, |within| {
             feed.send(swap.cluster, within, &action, content)?;
-            within.send(&statements).map(drop)
-        })
+            within.send(&statements)
+        });
+        put.map(drop)
     }
 }
 

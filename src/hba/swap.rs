@@ -134,7 +134,7 @@ impl Swap<'_> {
             log::warn!("{:?}.bak was left as it is: {note}", self.path);
         }
         match ran {
-            Ok(()) => Ok(report(1)),
+            Ok(_) => Ok(report(1)),
             Err(error) => Err(self.explain(error, &report(3).unwrap_or_default())),
         }
     }

@@ -240,7 +240,8 @@ impl Kind for Database {
              d.datcollate AS collate, d.datctype AS ctype, {} AS locale, {} AS icu_rules, \
              t.spcname AS tablespace, d.datconnlimit::text, d.datistemplate::text, d.datallowconn::text, \
              pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, (ARRAY(\
-             SELECT 'privileges' WHERE d.datacl IS NOT NULL \
+             SELECT 'interrupted DROP DATABASE' WHERE d.datconnlimit = -2 \
+             UNION SELECT 'privileges' WHERE d.datacl IS NOT NULL \
              UNION SELECT 'settings' FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = d.oid \
              UNION SELECT 'security label' FROM pg_catalog.pg_shseclabel l WHERE l.objoid = d.oid \
              AND l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass))::text AS uncovered \

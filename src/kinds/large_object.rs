@@ -6,6 +6,7 @@ use crate::kind::{Alter, Definition, DropBehavior, Kind, Known, Sealed, Which, c
 use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
+use crate::seen::Seen;
 use crate::sql::{Data, Ident, Sql};
 use crate::version::ServerVersion;
 use bytes::Bytes;
@@ -13,7 +14,6 @@ use postgres::error::SqlState;
 use postgres::types::Type;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::sync::Arc;
 
 /// How many bytes travel at once. A multiple of the page of a large object, so that no page is written twice.
 const CHUNK: usize = 512 * 1024;
@@ -83,16 +83,18 @@ impl Collection<LargeObject> {
             let row = rows.iter().flatten().next().ok_or_else(|| Error::NotFound { what: "free number".into() })?;
             return self.create(LargeObject::new(row.number("oid")?));
         }
-        let made = session.atomically(action, |transaction| {
+        let _turn = session.turn();
+        let (made, within) = session.atomically(action, |transaction| {
             let answers = transaction.send(&[sql!("SELECT pg_catalog.lo_create(0)::text AS oid")])?;
             let oid: Option<u32> = answers.iter().flatten().next().map(|row| row.number("oid")).transpose()?;
             let look = LargeObject::query(Which::Oids(&[oid.unwrap_or_default()]), self.cluster().version());
             let answers = transaction.send(&[look])?;
             answers.iter().flatten().next().map(LargeObject::read).transpose()
         })?;
-        let made = Arc::new(made.ok_or_else(|| Error::NotFound { what: "the large object just made".into() })?);
-        self.cluster().saw(None, Some(&made));
-        Ok(Object::new(self.cluster(), made))
+        let made = made.ok_or_else(|| Error::NotFound { what: "the large object just made".into() })?;
+        let made = Seen::new(made, within);
+        self.cluster().saw(None, &made);
+        Ok(Object::seen(self.cluster(), made))
     }
 
     /// Makes a large object of all that a reader gives, or none at all if that fails. In a plan as for

@@ -134,7 +134,7 @@ impl Procedure {
         let known = Known::default();
         // A name alone is no signature, and would find other routines too.
         if signature.arguments().is_some() {
-            known.set(definition.into());
+            known.set(definition.into(), None);
         }
         Self {
             schema,

@@ -10,7 +10,6 @@ use crate::sql::{Ident, Lit, Sql};
 use crate::version::ServerVersion;
 use postgres::error::SqlState;
 use postgres::types::PgLsn;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -214,12 +213,12 @@ impl Object<ReplicationSlot> {
             let (mut script, step) = (Script::new(), server.clone());
             script.add_alone(end_session(&server.name), Vec::new());
             script.append(drop);
-            self.cluster().replication_slots().len()?;
+            self.cluster().replication_slots().load_for_plan()?;
             plan.record(script, move |cluster| Object::new(cluster, step).drop_after_disconnect(timeout));
         } else {
             self.drop_contested(&drop, timeout)?;
         }
-        self.cluster().saw(Some(&server.name), None::<&Arc<ReplicationSlot>>);
+        self.cluster().gone::<ReplicationSlot>(&server.name);
         Ok(())
     }
 
@@ -227,7 +226,7 @@ impl Object<ReplicationSlot> {
         let (server, action) = (self.server(), format!("drop {}", self.title()));
         let query = ReplicationSlot::query(Which::Key(&server.name), self.cluster().version());
         let now = self.cluster().fetch::<ReplicationSlot>(&action, &query)?;
-        if !now.is_some_and(|now| server.is_same(&now)) {
+        if !now.is_some_and(|now| server.is_same(&now.value)) {
             return Err(self.lost_to("no such slot: it was dropped or replaced"));
         }
         let (deadline, mut pause) = (Instant::now().checked_add(timeout), Duration::ZERO);

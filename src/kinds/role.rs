@@ -12,7 +12,6 @@ use crate::version::ServerVersion;
 use jiff::Timestamp;
 use postgres_protocol::password;
 use std::fmt;
-use std::sync::Arc;
 
 /// A role ([CREATE ROLE](https://www.postgresql.org/docs/current/sql-createrole.html)).
 ///
@@ -189,9 +188,9 @@ impl Object<Role> {
             // Alone: each must be seen by others before the next.
             steps.for_each(|sql| script.add_alone(sql, Vec::new()));
             let step = server.clone();
-            cluster.roles().len()?;
+            cluster.roles().load_for_plan()?;
             plan.record(script, move |cluster| Object::new(cluster, step).drop_after_terminating());
-            cluster.saw(Some(&server.name), None::<&Arc<Role>>);
+            cluster.gone::<Role>(&server.name);
             return Ok(());
         }
         if cluster.session().is_inside("look for a transaction")? {

@@ -1,5 +1,6 @@
 //! What holds for every kind: one generic test, one line per kind.
-use crate::support::{connect, fresh, major, server, unique};
+use crate::support::{connect, fresh, major, unique};
+use pgsteward::testing::TestServer;
 use pgsteward::{
     Body, Cluster, Collection, Column, Constraint, Cycle, Database, Error, Generated, Ident, Identity, Index, Kind,
     LargeObject, MaterializedView, Name, Object, OwningColumn, Parallel, Persistence, Population, Procedure,
@@ -210,7 +211,9 @@ fn is_read<T: Kind>(all: &Collection<T>) {
 
 #[test]
 fn p018_every_kind_is_read_on_a_standby() {
-    let primary = fresh();
+    // A server of its own: what other tests make and drop would come and go on the standby.
+    let server = TestServer::start().unwrap();
+    let primary = Cluster::connect(&server.dsn()).unwrap();
     primary
         .execute(
             "CREATE TABLE t (id int PRIMARY KEY, a text); CREATE INDEX i ON t (a); CREATE VIEW v AS SELECT 1 AS a; \
@@ -219,7 +222,7 @@ fn p018_every_kind_is_read_on_a_standby() {
             &[],
         )
         .unwrap();
-    let standby = server().standby().unwrap();
+    let standby = server.standby().unwrap();
     let there = Cluster::connect(&standby.dsn_for(primary.current_database(), "postgres")).unwrap();
     there.execute("SELECT pg_create_physical_replication_slot('here')", &[]).unwrap();
     is_read(&there.databases());

@@ -325,3 +325,15 @@ fn one_name_in_another_encoding_degrades_its_row_and_no_listing() {
     cluster.databases().refresh();
     cluster.databases().get(latin.name.as_str()).unwrap().drop_force().unwrap();
 }
+
+#[test]
+fn a_database_whose_drop_was_interrupted_says_so() {
+    let cluster = fresh();
+    let name = unique("half");
+    cluster.execute(&format!("CREATE DATABASE {name} TEMPLATE template0"), &[]).unwrap();
+    cluster.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = $1", &[&name]).unwrap();
+    let half = cluster.databases().get(&*name).unwrap();
+    let error = half.script().unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { what, .. } if what.contains("interrupted DROP DATABASE")), "{error}");
+    half.drop().unwrap();
+}

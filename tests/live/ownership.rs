@@ -1,6 +1,7 @@
 //! Many objects, another owner.
 use crate::support::{fresh, unique};
-use pgsteward::{Reach, Role, Table};
+use pgsteward::testing::TestServer;
+use pgsteward::{Cluster, Database, Reach, Role, Table};
 
 #[test]
 fn ten_thousand_objects_are_given_away_without_exhausting_the_lock_table() {
@@ -37,7 +38,11 @@ fn p017_only_the_owner_changes_whatever_else_is_pending() {
 
 #[test]
 fn p017_what_a_role_owns_is_given_away_in_every_database() {
-    let (here, there) = (fresh(), fresh());
+    // A server of its own: other tests rename and drop databases.
+    let server = TestServer::start().unwrap();
+    let here = Cluster::connect(&server.dsn()).unwrap();
+    here.databases().create(Database::new("there")).unwrap();
+    let there = Cluster::connect(&server.dsn_for("there", "postgres")).unwrap();
     let (from, to) = (unique("from"), unique("to"));
     for name in [&from, &to] {
         here.roles().create(Role::new(name)).unwrap();

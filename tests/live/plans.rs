@@ -1,6 +1,6 @@
 //! See before doing.
 use crate::support::{fresh, unique};
-use pgsteward::{Error, Role, Schema, Table};
+use pgsteward::{Error, Procedure, Result, Role, Schema, Table, sql};
 
 #[test]
 fn a_plan_collects_writes_and_changes_nothing_until_it_is_applied() {
@@ -153,4 +153,60 @@ fn plans_of_two_threads_do_not_meet() {
     ended.send(()).unwrap();
     thread.join().unwrap();
     cluster.schemas().create(Schema::new("more")).unwrap();
+}
+
+#[test]
+fn a_plan_neither_ends_a_transaction_nor_loses_a_setting() {
+    let cluster = fresh();
+    let undone: Result<()> = cluster.transaction(|| {
+        cluster.schemas().create(Schema::new("app"))?;
+        for statement in ["COMMIT", " /* x */ rollback", "BEGIN", "SAVEPOINT a", "-- x\nEND", "PREPARE TRANSACTION 'x'"]
+        {
+            let planned = cluster.plan(|c| c.execute(statement, &[]).map(drop));
+            assert!(matches!(planned, Err(Error::Invalid { .. })), "{statement}");
+        }
+        Err(Error::NotFound { what: "x".into() })
+    });
+    assert!(undone.is_err() && !cluster.schemas().contains("app").unwrap());
+    let plan = cluster.plan(|c| c.execute("SET application_name = 'planned'", &[]).map(drop)).unwrap();
+    let name = || cluster.execute("SHOW application_name", &[]).unwrap()[0].get::<_, String>(0);
+    assert_ne!(name(), "planned");
+    plan.apply().unwrap();
+    assert_eq!(name(), "planned");
+}
+
+#[test]
+fn a_plan_sees_its_own_routines_by_name_and_its_own_changes_among_the_systems() {
+    let cluster = fresh();
+    cluster.execute("CREATE SCHEMA a; CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'", &[]).unwrap();
+    let routine = |name: &str| Procedure::function(name, sql!("integer"), "sql", "SELECT 1");
+    let plan = cluster
+        .plan(|c| {
+            c.schemas().get("a")?.drop()?;
+            assert!(!c.schemas().with_system().contains("a")?);
+            c.procedures().create(routine("f(bigint)"))?;
+            assert_eq!(c.procedures().get("f")?.len(), 2);
+            let mut one = c.procedures().get("f(int)")?.one()?;
+            one.name = "g".into();
+            one.alter()?;
+            assert_eq!((c.procedures().get("f")?.len(), c.procedures().get("g")?.len()), (1, 1));
+            Ok(())
+        })
+        .unwrap();
+    plan.apply().unwrap();
+    assert!(cluster.procedures().contains("g(int)").unwrap() && cluster.procedures().contains("f(bigint)").unwrap());
+}
+
+#[test]
+fn writes_to_another_database_do_not_slip_through_a_plan_and_reads_do() {
+    let cluster = fresh();
+    cluster
+        .plan(|_| {
+            assert!(cluster.schemas().contains("public")?);
+            let there = cluster.database("template1")?;
+            assert!(matches!(there.schemas().create(Schema::new("slipped")), Err(Error::Invalid { .. })));
+            assert!(!there.schemas().contains("slipped")?);
+            Ok(())
+        })
+        .unwrap();
 }

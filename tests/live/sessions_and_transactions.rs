@@ -1,9 +1,10 @@
 //! Connecting, losing connections, settings, transactions.
 use crate::support::{connect, fresh, server, unique, wait_until};
 use pgsteward::testing::{TestServer, TestServerOptions};
-use pgsteward::{Cluster, ConnectOptions, Error, Object, Result, Role, Schema, Table};
+use pgsteward::{Cluster, ConnectOptions, Error, Object, Result, Role, Schema, Table, sql};
 use postgres::{Client, Config, NoTls};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -331,6 +332,93 @@ fn one_thread_waits_for_the_transaction_of_another() {
     wait.recv().unwrap();
     assert!(!cluster.schemas().contains("lost").unwrap());
     assert!(thread.join().unwrap().is_err());
+}
+
+#[test]
+fn threads_do_not_meet_in_each_others_settings() {
+    let cluster = fresh();
+    cluster
+        .execute("CREATE SCHEMA app; CREATE VIEW app.v AS SELECT 1 AS a; SET search_path = app, public", &[])
+        .unwrap();
+    let mut view = cluster.views().get("app.v").unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    cluster.execute("SELECT 1", &[]).unwrap();
+                    cluster.schemas().refresh();
+                    cluster.schemas().contains("app").unwrap();
+                }
+            });
+        }
+        let works = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for round in 0..150 {
+                view.definition_mut().unwrap().query = sql!("SELECT {} AS a", round);
+                view.alter().unwrap();
+                let path = format!("app, s{round}");
+                let set = format!("SET search_path = {path}");
+                cluster.transaction(|| cluster.execute(&set, &[]).map(drop)).unwrap();
+                assert_eq!(value(&cluster, "SHOW search_path"), path);
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        works.unwrap();
+    });
+}
+
+#[test]
+fn one_thread_does_not_see_what_another_has_not_committed() {
+    let cluster = fresh();
+    let mut schema = cluster.schemas().create(Schema::new("app")).unwrap();
+    cluster.schemas().len().unwrap();
+    let (changed, wait) = mpsc::channel();
+    thread::scope(|scope| {
+        let cluster = &cluster;
+        let reader = scope.spawn(move || {
+            wait.recv().unwrap();
+            cluster.schemas().get("app").unwrap().comment.clone()
+        });
+        let undone: Result<()> = cluster.transaction(|| {
+            schema.comment = Some("x".into());
+            schema.alter()?;
+            changed.send(()).unwrap();
+            thread::yield_now();
+            cluster.execute("SELECT pg_sleep(0.05), 1/0", &[]).map(drop)
+        });
+        assert!(undone.is_err());
+        assert_eq!(reader.join().unwrap(), None);
+    });
+}
+
+#[test]
+fn a_failed_transaction_of_the_users_is_ended_after_any_other_statement() {
+    let cluster = fresh();
+    cluster.execute("CREATE SEQUENCE s; SET search_path = pg_catalog, public", &[]).unwrap();
+    let sequence = cluster.sequences().get("s").unwrap();
+    cluster.execute("BEGIN", &[]).unwrap();
+    assert!(sequence.currval().is_err());
+    assert!(cluster.execute("SELECT 1", &[]).is_err());
+    assert!(cluster.schemas().len().is_err());
+    cluster.execute("ROLLBACK", &[]).unwrap();
+    assert_eq!(value(&cluster, "SHOW search_path"), "pg_catalog, public");
+}
+
+#[test]
+fn settings_survive_a_closure_that_ended_its_transaction() {
+    let cluster = fresh();
+    cluster.execute("SET search_path = mine, public", &[]).unwrap();
+    for end in ["COMMIT", "ROLLBACK"] {
+        let ended = cluster.transaction(|| {
+            cluster.execute(end, &[])?;
+            cluster.schemas().len()
+        });
+        assert!(matches!(ended, Err(Error::Invalid { .. })));
+        assert_eq!(value(&cluster, "SHOW search_path"), "mine, public");
+        cluster.schemas().refresh();
+        cluster.schemas().len().unwrap();
+        assert_eq!(value(&cluster, "SHOW search_path"), "mine, public");
+    }
 }
 
 #[test]

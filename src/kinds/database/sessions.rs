@@ -6,7 +6,6 @@ use crate::object::Object;
 use crate::script::Script;
 use crate::sql::{Ident, Lit, Sql};
 use crate::version::ServerVersion;
-use std::sync::Arc;
 
 /// What becomes of the sessions in a database that takes no new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +114,7 @@ impl Object<Database> {
         if let Some(plan) = cluster.plan_in_progress()? {
             let step = server.clone();
             plan.record(script, move |cluster| Object::new(cluster, step).drop_force());
-            cluster.saw(Some(&server.key()), None::<&Arc<Database>>);
+            cluster.gone::<Database>(&server.name);
             return Ok(());
         }
         let hopeless = server.is_template

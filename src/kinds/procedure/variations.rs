@@ -1,8 +1,8 @@
 //! Routines by their name: one name may stand for several.
 use super::Procedure;
 use crate::collection::{Collection, several};
-use crate::error::{Error, Result};
-use crate::object::{Object, title};
+use crate::error::Result;
+use crate::object::Object;
 use crate::signature::Signature;
 use std::ops::{Deref, DerefMut};
 
@@ -30,7 +30,7 @@ impl Procedures {
     /// All routines of a name, or the one of a name and the types of its arguments.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is none; [`Error::Invalid`] for
+    /// [`Error::NotFound`](crate::Error::NotFound) if there is none; [`Error::Invalid`](crate::Error::Invalid) for
     /// what cannot be a name, before anything is sent.
     pub fn get(&self, key: impl Into<Signature>) -> Result<Variations> {
         let key = key.into();
@@ -40,7 +40,7 @@ impl Procedures {
     /// As [`get`](Procedures::get), if there are any.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what cannot be a name, before anything is sent.
+    /// [`Error::Invalid`](crate::Error::Invalid) for what cannot be a name, before anything is sent.
     pub fn find(&self, key: impl Into<Signature>) -> Result<Option<Variations>> {
         let key = key.into();
         let mut found = self.0.look_up_all(&key)?;
@@ -68,11 +68,11 @@ impl Variations {
     /// The routine, if it is the only one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there are several; it lists them.
-    pub fn one(mut self) -> Result<Object<Procedure>> {
-        match self.found.len() {
-            0 | 1 => self.found.pop().ok_or_else(|| Error::NotFound { what: title::<Procedure>(&self.key) }),
-            _ => Err(several(&self.key, &self.found)),
+    /// [`Error::Invalid`](crate::Error::Invalid) if there are several; it lists them.
+    pub fn one(self) -> Result<Object<Procedure>> {
+        match <[_; 1]>::try_from(self.found) {
+            Ok([only]) => Ok(only),
+            Err(found) => Err(several(&self.key, &found)),
         }
     }
 }
@@ -97,5 +97,23 @@ impl IntoIterator for Variations {
 
     fn into_iter(self) -> Self::IntoIter {
         self.found.into_iter()
+    }
+}
+
+impl<'v> IntoIterator for &'v Variations {
+    type Item = &'v Object<Procedure>;
+    type IntoIter = std::slice::Iter<'v, Object<Procedure>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.found.iter()
+    }
+}
+
+impl<'v> IntoIterator for &'v mut Variations {
+    type Item = &'v mut Object<Procedure>;
+    type IntoIter = std::slice::IterMut<'v, Object<Procedure>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.found.iter_mut()
     }
 }
