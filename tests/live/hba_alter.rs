@@ -76,7 +76,7 @@ impl Private {
         let _ = self.cluster.execute("SELECT 1", &[]);
     }
 
-    fn is_let_in(&self, role: &str) -> bool {
+    pub fn is_let_in(&self, role: &str) -> bool {
         Cluster::connect(&self.server.dsn_for("postgres", role)).is_ok()
     }
 }

@@ -159,7 +159,7 @@ impl Victim {
 /// The rules, with a change.
 fn change(cluster: &Cluster) -> HbaRules {
     let mut hba = cluster.hba_rules().unwrap();
-    hba.push(RULE).unwrap();
+    hba.insert(0, RULE).unwrap();
     hba.extend((0..500).map(|number| format!("host all stranger_{number} 10.0.0.0/8 reject"))).unwrap();
     hba
 }
@@ -178,6 +178,7 @@ impl Rounds {
     fn new() -> Self {
         let private = Private::start();
         let proxy = Proxy::start(&private);
+        private.cluster.execute("CREATE ROLE stranger LOGIN", &[]).unwrap();
         let old = fs::read(private.path()).unwrap();
         let new = change(&private.cluster).new_bytes();
         Self { private: Arc::new(private), proxy, old, new, ended: [0; 2] }
@@ -190,8 +191,16 @@ impl Rounds {
         self.proxy.ready.store(0, Ordering::SeqCst);
         hba.alter().unwrap();
         let answers = self.proxy.ready.load(Ordering::SeqCst);
-        fs::write(self.private.path(), &self.old).unwrap();
+        self.start_over();
         answers
+    }
+
+    /// Has the server go by the old file.
+    fn start_over(&self) {
+        fs::write(self.private.path(), &self.old).unwrap();
+        let reload = || self.private.cluster.execute("SELECT pg_reload_conf()", &[]).is_ok();
+        wait_until("the server takes statements", reload);
+        wait_until("the old rules are loaded", || self.private.is_let_in("stranger"));
     }
 
     fn round(&mut self, victim: Victim, moment: Moment) {
@@ -210,11 +219,17 @@ impl Rounds {
             Err(error) if error.to_string().contains("is not known") => {}
             Err(_) => assert!(now == self.old, "not the old file: {what}"),
         }
+        // What the server goes by is what is in its file.
+        match &result {
+            Ok(_) => assert!(!self.private.is_let_in("stranger"), "not the new rules: {what}"),
+            Err(error) if error.to_string().contains("is not known") => {}
+            Err(_) => assert!(self.private.is_let_in("stranger"), "not the old rules: {what}"),
+        }
         self.ended[usize::from(now == self.new)] += 1;
         // A program that outlived its connection does not come later.
         wait_until("the programs ended", || !self.is_program_running());
         assert!(fs::read(self.private.path()).unwrap() == now, "changed afterwards: {what}");
-        fs::write(self.private.path(), &self.old).unwrap();
+        self.start_over();
     }
 
     /// Whether a program of a change is running; it has the path of the file in its text. Unseen where there is no /proc.
