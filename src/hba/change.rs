@@ -44,7 +44,8 @@ impl Change<'_> {
                 )
             })?;
         }
-        self.standing.need(&action, &rights)
+        self.standing.need(&action, &rights)?;
+        proof::check_settings(self.cluster, &action)
     }
 
     /// Makes the change, which was checked.

@@ -1,6 +1,7 @@
 //! A file overwritten by SQL alone: for roles that may write files and run no programs, and for servers without a shell.
 use super::feed::Feed;
 use super::read::fetch_file;
+use super::secret;
 use super::swap::{Failed, Swap, hash, is_torn};
 use crate::error::{Error, Result};
 use crate::sql::{Lit, Sql};
@@ -18,6 +19,9 @@ enum Way {
 pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
     let action = swap.action();
     let way = Way::choose(swap)?;
+    if way == Way::LargeObject && (secret::is_in(swap.new) || secret::is_in(swap.old)) {
+        log::warn!("{:?} has passwords in it, which get into the server's write-ahead log now", swap.path);
+    }
     if fetch_file(swap.cluster, swap.standing, swap.path)?.as_deref() != Some(swap.old) {
         return Err(swap.conflict().into());
     }

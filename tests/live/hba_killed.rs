@@ -1,8 +1,8 @@
 //! A session, its server process or the whole server is killed while pg_hba.conf is changed.
 use crate::hba_alter::{Private, RULE};
 use crate::support::wait_until;
-use pgsteward::Cluster;
-use pgsteward::hba::HbaRules;
+use pgsteward::hba::{HbaOptions, HbaRules, HbaWrite};
+use pgsteward::{Cluster, Error};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -267,6 +267,48 @@ fn p056_a_server_process_killed_at_any_step_leaves_the_old_file_or_the_new_one()
 #[test]
 fn p056_a_server_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_starts_with_it() {
     Rounds::new().run(Victim::Server, &[0, 15]);
+}
+
+#[test]
+fn a_half_written_file_is_put_back_and_one_of_others_is_left_with_the_copy_named() {
+    let rounds = Rounds::new();
+    let mut options = HbaOptions::new();
+    options.write = HbaWrite::InPlace;
+    let mut seen = [0; 2];
+    for answers in 0..rounds.answers() {
+        for (theirs, seen) in [&b""[..], b"# theirs\n"].into_iter().zip(&mut seen) {
+            let cluster = rounds.proxy.connect();
+            let mut hba = change(&cluster);
+            let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
+            let (private, new) = (rounds.private.clone(), rounds.new.clone());
+            let torn = Arc::new(Mutex::new(false));
+            let done = torn.clone();
+            let hook = move || {
+                if fs::read(private.path()).unwrap() == new {
+                    let half = [theirs, &new[..new.len() / 2]].concat();
+                    fs::write(private.path(), half).unwrap();
+                    *done.lock().unwrap() = true;
+                    Victim::Session.kill(&private, process);
+                }
+            };
+            rounds.proxy.arm(Moment { answers, later: Duration::ZERO }, Box::new(hook));
+            let result = hba.alter_with(&options);
+            rounds.proxy.disarm();
+            let now = fs::read(rounds.private.path()).unwrap();
+            if let (true, Err(Error::Connection { .. })) = (*torn.lock().unwrap(), &result) {
+                let text = result.unwrap_err().to_string();
+                *seen += 1;
+                if theirs.is_empty() {
+                    assert!(now == rounds.old && text.contains("put back and loaded"), "{text}");
+                } else {
+                    assert!(now.starts_with(theirs), "{text}");
+                    assert!(text.contains("could not be put back") && text.contains("the old content is in"), "{text}");
+                }
+            }
+            rounds.start_over();
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
 }
 
 #[test]
