@@ -114,7 +114,8 @@ impl HbaRules {
     /// of the list that were not saved are forgotten when it succeeds.
     ///
     /// # Errors
-    /// As for [`alter_with`](HbaRules::alter_with); [`Error::NotFound`](crate::Error::NotFound) if the copy is gone.
+    /// As for [`alter_with`](HbaRules::alter_with); [`Error::NotFound`](crate::Error::NotFound) if the copy is gone;
+    /// [`Error::Invalid`](crate::Error::Invalid) if its content is not the one that its name tells.
     pub fn restore(&mut self, backup: &HbaBackup) -> Result<HbaOutcome> {
         self.restore_with(backup, &HbaOptions::new())
     }
@@ -127,6 +128,7 @@ impl HbaRules {
         let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
         let standing = Standing::ask(cluster)?;
         let content = fetch_file(cluster, &standing, &backup.path)?.ok_or_else(|| no_file(&backup.path))?;
+        backups::check(&backup.path, &content)?;
         let files = fetch_included(cluster, &standing, path, content, dialect)?;
         let after = HbaFile::with_files(path, files, dialect.clone());
         let outcome = bring(cluster, self, &after, options)?;

@@ -45,6 +45,11 @@ pub enum HbaWrite {
     /// The file itself is overwritten: a crash or a full disk at that moment leaves half of it. For a file that
     /// cannot be replaced because it is mounted by itself (a Kubernetes ConfigMap, `docker run -v file:...`), and for a
     /// role that has `pg_write_server_files` and not `pg_execute_server_program`.
+    ///
+    /// Without `pg_execute_server_program`, or without a shell, SQL alone writes the file. Then older copies are never
+    /// removed, and the link `.bak` is not moved. With `EXECUTE` on `lo_export` the content goes through a large
+    /// object, so that all of it, passwords too, gets into the server's write-ahead log (WAL), and from there into its archive
+    /// and to its replicas; a warning is logged where there is a password in it.
     InPlace,
 }
 

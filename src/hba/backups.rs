@@ -2,8 +2,9 @@
 use super::alter_options::HbaBackup;
 use super::replace::{copy_pattern, quoted};
 use super::rights::{Right, Standing};
+use super::swap::hash;
 use crate::cluster::Cluster;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shell::OsCommand;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -34,9 +35,27 @@ fn read(line: &str) -> Option<HbaBackup> {
     Some(HbaBackup { path: path.to_owned(), time, size: size.parse().ok()? })
 }
 
+/// Refuses a copy whose content is not the one that its name tells: it was changed, or is not whole.
+pub(super) fn check(path: &str, content: &[u8]) -> Result<()> {
+    let told = path.rsplit('.').next().unwrap_or_default();
+    match told.len() == 8 && hash(content).starts_with(told) {
+        true => Ok(()),
+        false => {
+            Err(Error::invalid(format!("copy {path:?}"), "its content is not the one that the hash in its name tells"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_whose_content_is_another_one_is_refused() {
+        let path = format!("/pg_hba.conf.20261130T235959Z.{}", &hash(b"old")[..8]);
+        assert!(check(&path, b"old").is_ok());
+        assert!(check(&path, b"ol").is_err() && check("/pg_hba.conf", b"old").is_err() && check("/x.", b"").is_err());
+    }
 
     #[test]
     fn copies_tell_when_they_were_made() {

@@ -1,11 +1,12 @@
 //! A change of the file from end to end: written, checked, loaded, tried; or undone.
 use super::alter_options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 use super::diff;
+use super::in_place::name_copy;
 use super::managed::refuse_managed;
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
 use super::rights::{Right, Standing};
-use super::swap::{Failed, Swap, patiently};
+use super::swap::{Failed, Swap, is_torn, patiently};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sql::Lit;
@@ -43,14 +44,15 @@ impl Change<'_> {
                 )
             })?;
         }
-        self.standing.need(&action, &rights)
+        self.standing.need(&action, &rights)?;
+        proof::check_settings(self.cluster, &action)
     }
 
     /// Makes the change, which was checked.
     pub(crate) fn make(&self) -> Result<HbaOutcome> {
         let backup = self.swap().write().map_err(|failed| match failed {
             Failed::Unchanged(error) => error,
-            Failed::Unknown(error) => self.undo(error, Loaded::Old),
+            Failed::Unknown { error, copy } => self.undo(error, copy.as_deref()),
         })?;
         match proof::judge(self.cluster, self.path, self.new) {
             Ok(Verdict::Accepted) => {}
@@ -58,19 +60,19 @@ impl Change<'_> {
             Ok(Verdict::Refused { file, line, words }) => {
                 let problem = format!("the server refuses it ({words})");
                 let refused = Error::Hba { file, line: line.unwrap_or(1), column: 1, problem };
-                return Err(self.undo(refused, Loaded::Old));
+                return Err(self.undo(refused, backup.as_deref()));
             }
-            Err(error) => return Err(self.undo(error, Loaded::Old)),
+            Err(error) => return Err(self.undo(error, backup.as_deref())),
         }
-        let reload = proof::reload(self.cluster).map_err(|error| self.undo(error, Loaded::Old))?;
-        self.prove(&reload)?;
+        let reload = proof::reload(self.cluster).map_err(|error| self.undo(error, backup.as_deref()))?;
+        self.prove(&reload, backup.as_deref())?;
         let (lines_added, lines_removed) = diff::counts(self.old, self.new);
         let probed = self.options.probe == HbaProbe::Connect;
         Ok(HbaOutcome { write: Some(self.options.write), backup, lines_added, lines_removed, reloaded: true, probed })
     }
 
     /// Makes sure that the server has taken the rules, and lets in who it let in before.
-    fn prove(&self, reload: &Reload) -> Result<()> {
+    fn prove(&self, reload: &Reload, backup: Option<&str>) -> Result<()> {
         let taken = match self.options.probe {
             HbaProbe::Connect => reload.wait_by_connecting(self.cluster).map_err(|error| Error::Connection {
                 action: format!("connect again under the new rules of {:?}", self.path),
@@ -80,8 +82,8 @@ impl Change<'_> {
         };
         match taken {
             Ok(true) => {}
-            Ok(false) => return Err(self.undo(self.not_read(), Loaded::Perhaps)),
-            Err(error) => return Err(self.undo(error, Loaded::Perhaps)),
+            Ok(false) => return Err(self.undo(self.not_read(), backup)),
+            Err(error) => return Err(self.undo(error, backup)),
         }
         match patiently(|| proof::has_content(self.cluster, self.path, self.new)) {
             Ok(true) => Ok(()),
@@ -117,22 +119,48 @@ impl Change<'_> {
         }
     }
 
-    /// Puts the old file back if the new one is there, and says so in the error.
-    fn undo(&self, error: Error, loaded: Loaded) -> Error {
-        let swap = Swap { old: self.new, new: self.old, copies: None, ..self.swap() };
-        self.without_timeout(|| match patiently(|| swap.write().map_err(Error::from)) {
-            Ok(_) if loaded == Loaded::Old => error.and("the old file was put back"),
-            Ok(_) => match proof::reload(self.cluster).and_then(|reload| reload.wait(self.cluster)) {
-                Ok(true) => error.and("the old file was put back and loaded"),
-                Ok(false) => error.and("the old file was put back, and the server has not read it yet"),
-                Err(next) => error.and(&format!("the old file was put back, and could not be loaded ({next})")),
-            },
+    /// Puts the old file back if the new one is there, has the server load it, and says so in the error.
+    fn undo(&self, error: Error, copy: Option<&str>) -> Error {
+        self.without_timeout(|| match self.put_back() {
+            Ok(()) => self.load_again(error, "the old file was put back"),
             Err(next) => match patiently(|| proof::has_content(self.cluster, self.path, self.old)) {
-                Ok(true) => error.and("the old file is there"),
-                Ok(false) => error.and(&format!("the old file could not be put back ({next})")),
-                Err(lost) => error.and(&format!("whether the old file is there or the new one is not known ({lost})")),
+                Ok(true) => self.load_again(error, "the old file is there"),
+                Ok(false) => name_copy(error.and(&format!("the old file could not be put back ({next})")), copy),
+                Err(lost) => {
+                    let unknown = format!("whether the old file is there or the new one is not known ({lost})");
+                    name_copy(error.and(&unknown), copy)
+                }
             },
         })
+    }
+
+    /// Writes the old content where the new one is, or the beginning of one of them that a write in place left there.
+    fn put_back(&self) -> Result<()> {
+        let over = |there: &[u8]| {
+            let swap = Swap { old: there, new: self.old, copies: None, ..self.swap() };
+            patiently(|| swap.write().map_err(Error::from)).map(drop)
+        };
+        let failed = match over(self.new) {
+            Err(failed) if self.options.write == HbaWrite::InPlace => failed,
+            result => return result,
+        };
+        match patiently(|| fetch_file(self.cluster, self.standing, self.path)) {
+            Ok(Some(now)) if is_torn(&now, self.new) || is_torn(&now, self.old) => {
+                // An old file may well be the beginning of the new one.
+                if now == self.old { Err(failed) } else { over(&now) }
+            }
+            _ => Err(failed),
+        }
+    }
+
+    /// Has the server load the old file. It may go by the new one without having been told of it by this change, or
+    /// without its answer: it was started anew in between, or somebody else had it read its files.
+    fn load_again(&self, error: Error, done: &str) -> Error {
+        match patiently(|| proof::reload(self.cluster)?.wait(self.cluster)) {
+            Ok(true) => error.and(&format!("{done} and loaded")),
+            Ok(false) => error.and(&format!("{done}, and the server has not read it yet")),
+            Err(next) => error.and(&format!("{done}, and could not be loaded ({next})")),
+        }
     }
 
     /// A timeout of the user's is for what he asked for, and not to stand in the way of undoing it.
@@ -159,13 +187,4 @@ impl Change<'_> {
         }
         result
     }
-}
-
-/// Which rules the server goes by when a change is undone.
-#[derive(Clone, Copy, PartialEq)]
-enum Loaded {
-    /// The old ones: it was not told of the new ones.
-    Old,
-    /// The old ones or the new ones.
-    Perhaps,
 }

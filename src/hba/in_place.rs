@@ -1,7 +1,8 @@
 //! A file overwritten by SQL alone: for roles that may write files and run no programs, and for servers without a shell.
 use super::feed::Feed;
 use super::read::fetch_file;
-use super::swap::{Failed, Swap, hash};
+use super::secret;
+use super::swap::{Failed, Swap, hash, is_torn};
 use crate::error::{Error, Result};
 use crate::sql::{Lit, Sql};
 
@@ -18,6 +19,9 @@ enum Way {
 pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
     let action = swap.action();
     let way = Way::choose(swap)?;
+    if way == Way::LargeObject && (secret::is_in(swap.new) || secret::is_in(swap.old)) {
+        log::warn!("{:?} has passwords in it, which get into the server's write-ahead log now", swap.path);
+    }
     if fetch_file(swap.cluster, swap.standing, swap.path)?.as_deref() != Some(swap.old) {
         return Err(swap.conflict().into());
     }
@@ -26,19 +30,42 @@ pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
         way.put(swap, copy, swap.old)?;
     }
     let written = way.put(swap, swap.path, swap.new);
-    let now = fetch_file(swap.cluster, swap.standing, swap.path)?;
-    if now.as_deref() == Some(swap.new) {
+    let unknown = |error: Error| Failed::Unknown { error, copy: copy.clone() };
+    let now = fetch_file(swap.cluster, swap.standing, swap.path).map_err(unknown)?.unwrap_or_default();
+    if now == swap.new {
         return Ok(copy);
     }
-    if now.as_deref() != Some(swap.old) {
-        way.put(swap, swap.path, swap.old)?;
-    }
-    Err(Failed::Unchanged(written.err().unwrap_or_else(|| Error::OsCommand {
+    let error = written.err().unwrap_or_else(|| Error::OsCommand {
         command: action,
-        failure: "failed".into(),
+        failure: "failed: the file had another content afterwards".into(),
         exit_code: None,
-        stderr: "the file had another content afterwards, and has the old one again".into(),
-    })))
+        stderr: String::new(),
+    });
+    if now == swap.old {
+        return Err(Failed::Unchanged(error));
+    }
+    if !is_torn(&now, swap.new) {
+        return Err(Failed::Unchanged(name_copy(swap.conflict(), copy.as_deref())));
+    }
+    // What undoes a change is tried again by the one who began it.
+    if swap.copies.is_none() {
+        return Err(unknown(error));
+    }
+    if let Err(next) = way.put(swap, swap.path, swap.old) {
+        log::warn!("{next}");
+    }
+    match fetch_file(swap.cluster, swap.standing, swap.path) {
+        Ok(Some(now)) if now == swap.old => Err(Failed::Unchanged(error.and("the old content was put back"))),
+        _ => Err(unknown(error)),
+    }
+}
+
+/// The same error, with where the old content is.
+pub(super) fn name_copy(error: Error, copy: Option<&str>) -> Error {
+    match copy {
+        Some(copy) => error.and(&format!("the old content is in {copy:?}")),
+        None => error,
+    }
 }
 
 /// The path of a copy. Files made this way can be read by everybody on the server, so that there is none outside the
@@ -69,7 +96,8 @@ impl Way {
             let text = std::str::from_utf8(bytes).is_ok_and(|text| text.lines().all(|line| line != "\\."));
             text && bytes.ends_with(b"\n") && !bytes.iter().any(|byte| matches!(byte, 0..=3 | b'\r'))
         };
-        match plain(swap.new) && plain(swap.old) {
+        // What undoes a change does not write what it finds.
+        match plain(swap.new) && (swap.copies.is_none() || plain(swap.old)) {
             true => Ok(Self::Lines),
             false => Err(Error::Denied {
                 action: swap.action(),

@@ -77,6 +77,35 @@ pub(super) fn has_content(cluster: &Cluster, path: &str, content: &[u8]) -> Resu
     Ok(now == Some(hash(content)))
 }
 
+/// Refuses to go on where the server would not take its settings, as far as the role may see that: it reads pg_hba.conf
+/// even so, and does not say when. A value that it leaves aside by itself does no harm.
+pub(super) fn check_settings(cluster: &Cluster, action: &str) -> Result<()> {
+    let run = |query: Sql| cluster.session().run(action, &[query]);
+    let may_ask = sql!(
+        "SELECT (pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT') \
+         AND pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE'))::text AS may_ask"
+    );
+    if !run(may_ask)?.iter().flatten().next().map(|row| row.truth("may_ask")).transpose()?.unwrap_or_default() {
+        return Ok(());
+    }
+    let faults = run(sql!(
+        "SELECT COALESCE(sourcefile, 'postgresql.conf') AS file, COALESCE(sourceline, 0)::text AS line, error \
+         FROM pg_catalog.pg_file_settings WHERE error <> 'setting could not be applied' AND NOT applied \
+         ORDER BY seqno LIMIT 1"
+    ))?;
+    match faults.iter().flatten().next() {
+        Some(row) => {
+            let (file, line, words) = (row.text("file")?, row.text("line")?, row.text("error")?);
+            let why = format!(
+                "the server does not take its settings, and does not say then when it has read its files: \
+                 {words}, at line {line} of {file:?}; repair that first"
+            );
+            Err(Error::invalid(format!("time to {action}"), why))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The moment on the server's clock at which it was told to read its files, in seconds.
 pub(super) struct Reload(f64);
 
@@ -96,7 +125,8 @@ const LOADED: &str = "SELECT pg_catalog.date_part('epoch', pg_catalog.pg_conf_lo
 impl Reload {
     /// Waits until the server has read its files. Whether it has in time.
     ///
-    /// A session reads them only after the server itself did.
+    /// A session reads them only after the server itself did. The moment that it tells is that at which it took its
+    /// settings: with a fault in those it stays what it was, though pg_hba.conf is read.
     pub(super) fn wait(&self, cluster: &Cluster) -> Result<bool> {
         self.wait_for(|| {
             let answers = cluster.session().run("see when the configuration was read", &[Sql::trusted(LOADED)])?;

@@ -23,7 +23,7 @@ pub(super) struct Replace<'a> {
 /// The names of what the program leaves in its directory.
 pub(super) const REPORTS: [&str; 4] = ["file", "copy", "note", "error"];
 
-/// How the program ends when it does not succeed. The file is as it was, in all of them.
+/// How the program ends when it does not succeed. The file is as it was, in all of them but one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Failure {
     /// Mode, owner or group of the file cannot be given to another one.
@@ -41,10 +41,12 @@ pub(super) enum Failure {
     NoFile,
     /// Another one of these programs takes too long.
     Locked,
+    /// The file has neither its old content nor the new one.
+    Broken,
 }
 
 impl Failure {
-    const ALL: [(i32, Self); 11] = [
+    const ALL: [(i32, Self); 12] = [
         (80, Self::Attributes),
         (81, Self::Changed),
         (82, Self::Full),
@@ -56,6 +58,7 @@ impl Failure {
         (88, Self::NoProgram),
         (89, Self::NoFile),
         (90, Self::Locked),
+        (91, Self::Broken),
     ];
 
     /// What the server's message about the end of a program means. It is translated; the exit code in it is not.
@@ -106,7 +109,7 @@ command -v sha256sum >/dev/null || command -v shasum >/dev/null || fail 88 sha25
 f=$(readlink -f "$p") && [ -f "$f" ] || fail 89 "$p"
 d=${f%/*}; d=${d:-/}; t=$f.pgsteward-$w-new; c=$f.pgsteward-$w-copy; l=$f.pgsteward-$w-link; u=; m=
 trap 'rm -f "$t" "$c" "$l" ${u:+"$u"}' EXIT
-trap 'exit 87' HUP INT PIPE TERM
+trap 'exit 87' HUP INT PIPE QUIT TERM
 if [ -r "$d" ] && command -v flock >/dev/null; then
 exec 9<"$d"; i=0
 while :; do
@@ -150,11 +153,12 @@ try sync "$c"
 k=$f.$(date -u +%Y%m%dT%H%M%SZ).$(printf %.8s "$h0")
 [ -e "$k" ] || u=$k
 try mv -f "$c" "$k"
+say copy "$k"
 "#;
 
 /// From the comparison on it is not interrupted, unless its connection was lost and another one has said so. A process that is killed leaves the old file or the new one.
 const RENAME: &str = r#"
-trap '' HUP INT PIPE TERM
+trap '' HUP INT PIPE QUIT TERM
 [ ! -e "$r/stop" ] || exit 87
 unchanged
 try mv -f "$t" "$f"
@@ -163,19 +167,28 @@ sync "$d" 2>/dev/null
 say file "$f"
 "#;
 
+/// What cannot be undone is told with the path of the old content, which stays there.
 const OVERWRITE: &str = r#"
-trap '' HUP INT PIPE TERM
+trap '' HUP INT PIPE QUIT TERM
 [ ! -e "$r/stop" ] || exit 87
 unchanged
-e=$( { cat "$t" >"$f" && sync "$f"; } 2>&1) && [ "$(hash <"$f")" = "$h1" ] || { cat "$o" >"$f"; sync "$f"; why "$e"; }
+e=$( { cat "$t" >"$f" && sync "$f"; } 2>&1) && [ "$(hash <"$f")" = "$h1" ] || {
+{ cat "$o" >"$f"; sync "$f"; } 2>/dev/null
+[ "$(hash <"$f")" = "$h0" ] && why "$e"
+@keep@
+}
 u=
 say file "$f"
 "#;
 
+/// For a file that is neither whole: the copy of its old content is not removed.
+const KEEP_COPY: &str = r#"u=; fail 91 "$k""#;
+/// The same without a copy: the one beside the temporary files is all there is.
+const KEEP_OLD: &str = r#"fail 91 "$PWD/$o""#;
+
 /// Has `.bak` point at the newest copy, and removes the oldest ones. What others have put there under such names is left
 /// alone: a `.bak` that is no link to a copy, a copy whose content is not what its name says.
 const TIDY: &str = r#"
-say copy "$k"
 b=$f.bak; x=
 [ -h "$b" ] && x=$(readlink "$b")
 if [ -h "$b" ] || [ ! -e "$b" ]; then
@@ -215,7 +228,7 @@ impl Replace<'_> {
         if self.copies.is_some() {
             text.push_str(COPY);
         }
-        text.push_str(write);
+        text.push_str(&write.replace("@keep@", if self.copies.is_some() { KEEP_COPY } else { KEEP_OLD }));
         if self.copies.is_some() {
             text.push_str(&TIDY.replace("@pattern@", &copy_pattern()));
         }
@@ -352,6 +365,33 @@ mod tests {
             assert_eq!(place.run(&place.file(), "old\n", "new\n", write, Some(10)), 81);
             assert_eq!(fs::read(place.file()).unwrap(), b"old\ntheirs\n");
             assert_eq!(place.names(), ["pg_hba.conf"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_back_is_told_and_its_old_content_is_kept() {
+        // The first program writes a half, the next ones do the same, or find room again.
+        for (later, code, content) in [("exit 1", 91, ""), ("exec /bin/cat \"$@\"", 82, "old\n")] {
+            for copies in [None, Some(10)] {
+                let mut place = Place::new();
+                let (programs, cat) = (place.root.join("programs"), place.root.join("programs/cat"));
+                fs::create_dir(&programs).unwrap();
+                let text = format!(
+                    "#!/bin/sh\ncase $1 in\n*/new) echo \"cat: No space left on device\" >&2; exit 1;;\n*/old) {later};;\nesac\nexec /bin/cat \"$@\"\n"
+                );
+                fs::write(&cat, text).unwrap();
+                fs::set_permissions(&cat, Permissions::from_mode(0o755)).unwrap();
+                fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
+                place.programs = Some(programs);
+                assert_eq!(place.run(&place.file(), "old\n", "new\n", HbaWrite::InPlace, copies), code);
+                assert_eq!(fs::read_to_string(place.file()).unwrap(), content);
+                if code == 91 {
+                    let report = fs::read_dir(place.root.join("base/pgsql_tmp")).unwrap().next().unwrap().unwrap();
+                    let copy = fs::read_to_string(report.path().join("error")).unwrap();
+                    assert_eq!(fs::read_to_string(copy).unwrap(), "old\n");
+                }
+                assert_eq!(place.names().len(), if code == 91 && copies.is_some() { 2 } else { 1 });
+            }
         }
     }
 

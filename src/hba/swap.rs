@@ -34,13 +34,14 @@ pub(super) enum Failed {
     /// The file is as it was.
     Unchanged(Error),
     /// It may have been written: the statement was cancelled perhaps when it was all done, or the connection was lost.
-    Unknown(Error),
+    /// With the path of the copy of the old content, as far as that is known.
+    Unknown { error: Error, copy: Option<String> },
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         match error {
-            Error::Connection { .. } | Error::Server { .. } => Self::Unknown(error),
+            Error::Connection { .. } | Error::Server { .. } => Self::Unknown { error, copy: None },
             // What is refused has not begun.
             other => Self::Unchanged(other),
         }
@@ -50,7 +51,7 @@ impl From<Error> for Failed {
 impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Unchanged(error) | Failed::Unknown(error) => error,
+            Failed::Unchanged(error) | Failed::Unknown { error, .. } => error,
         }
     }
 }
@@ -58,6 +59,11 @@ impl From<Failed> for Error {
 /// The SHA-256 hash, in hexadecimal digits.
 pub(super) fn hash(bytes: &[u8]) -> String {
     crate::sql::hex(&Sha256::digest(bytes))
+}
+
+/// Whether this is the beginning of a content, as a write in place leaves it that did not come to its end.
+pub(super) fn is_torn(now: &[u8], content: &[u8]) -> bool {
+    now.len() < content.len() && content.starts_with(now)
 }
 
 impl Swap<'_> {
@@ -112,24 +118,24 @@ impl Swap<'_> {
             feed.send(self.cluster, within, &action, self.new)?;
             within.send(std::slice::from_ref(&statement)).map(drop)
         });
+        let to_read = directory.to_read(REPORTS, LONGEST_REPORT);
         if let Err(error @ Error::Connection { .. }) = ran {
             // The program may still be running. Where this does not get through, nothing will.
-            patiently(|| session.run(&action, &[directory.to_stop()])).map_err(|_| Failed::Unknown(error.clone()))?;
-            return Err(Failed::Unknown(error));
+            let stopped = patiently(|| session.run(&action, &[directory.to_stop()]));
+            let copy = stopped.ok().and_then(|_| report_in(&session.typed(&action, &to_read, &[]).ok()?, 1));
+            return Err(Failed::Unknown { error, copy });
         }
-        let reports = session.typed(&action, &directory.to_read(REPORTS, LONGEST_REPORT), &[]);
-        // Without it nothing is lost; a restart of the server removes it too.
-        let removed = session.atomically(&action, |within| {
-            within.send(&[sql!("SET LOCAL statement_timeout = 0"), directory.to_remove()]).map(drop)
-        });
-        if let Err(error) = removed {
-            log::warn!("{error}");
+        let reports = session.typed(&action, &to_read, &[]);
+        if !matches!(&ran, Err(error) if failure_in(error) == Some(Failure::Broken)) {
+            // Without it nothing is lost; a restart of the server removes it too.
+            let removed = session.atomically(&action, |within| {
+                within.send(&[sql!("SET LOCAL statement_timeout = 0"), directory.to_remove()]).map(drop)
+            });
+            if let Err(error) = removed {
+                log::warn!("{error}");
+            }
         }
-        let report = |column: usize| -> Option<String> {
-            let rows = reports.as_ref().ok()?;
-            let bytes: Option<Vec<u8>> = rows.first()?.try_get(column).ok()?;
-            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        };
+        let report = |column: usize| reports.as_ref().ok().and_then(|rows| report_in(rows, column));
         if let Some(note) = report(2) {
             log::warn!("{:?}.bak was left as it is: {note}", self.path);
         }
@@ -141,13 +147,7 @@ impl Swap<'_> {
 
     /// What the end of the program means.
     fn explain(&self, error: Error, said: &str) -> Failed {
-        let known = match &error {
-            Error::Server { cause, .. } if cause.code.code() == "38000" => {
-                cause.detail.as_deref().and_then(Failure::of_detail)
-            }
-            _ => None,
-        };
-        match known {
+        match failure_in(&error) {
             Some(Failure::Changed) => Failed::Unchanged(self.conflict()),
             Some(failure) => Failed::Unchanged(self.failure(failure, said)),
             None => error.into(),
@@ -179,6 +179,15 @@ impl Swap<'_> {
             Failure::Mounted => failed(
                 "failed because the file is mounted by itself, and can only be overwritten in place (HbaWrite::InPlace)",
             ),
+            Failure::Broken => Error::OsCommand {
+                command: format!("the replacement of {path:?}"),
+                failure: format!(
+                    "failed, and the file is broken: it has neither its old content nor the new one; what was there is \
+                     in {said:?}, put it back before the server is started anew"
+                ),
+                exit_code: None,
+                stderr: String::new(),
+            },
             Failure::Interrupted => failed("was interrupted"),
             Failure::Locked => failed("waited 30 seconds for another one"),
             Failure::NoProgram => {
@@ -201,6 +210,22 @@ impl Swap<'_> {
             mine: format!("\n{}", diff::unified(self.path, self.old, self.new)),
             theirs,
         }
+    }
+}
+
+/// What the program left in one of its files.
+fn report_in(rows: &[postgres::Row], column: usize) -> Option<String> {
+    let bytes: Option<Vec<u8>> = rows.first()?.try_get(column).ok()?;
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// How the program ended, if the server says so.
+fn failure_in(error: &Error) -> Option<Failure> {
+    match error {
+        Error::Server { cause, .. } if cause.code.code() == "38000" => {
+            cause.detail.as_deref().and_then(Failure::of_detail)
+        }
+        _ => None,
     }
 }
 

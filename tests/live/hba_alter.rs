@@ -76,7 +76,7 @@ impl Private {
         let _ = self.cluster.execute("SELECT 1", &[]);
     }
 
-    fn is_let_in(&self, role: &str) -> bool {
+    pub fn is_let_in(&self, role: &str) -> bool {
         Cluster::connect(&self.server.dsn_for("postgres", role)).is_ok()
     }
 }
@@ -186,6 +186,10 @@ fn p053_older_files_are_listed_and_brought_back() {
     let backups = hba.backups().unwrap();
     assert_eq!(backups.len(), 2);
     assert!(backups.iter().any(|backup| fs::read(&backup.path).unwrap() == second));
+    let (now, copy) = (private.text(), fs::read(&backup.path).unwrap());
+    fs::write(&backup.path, &copy[..copy.len() / 2]).unwrap();
+    assert!(matches!(hba.restore(backup), Err(Error::Invalid { .. })));
+    assert_eq!(private.text(), now);
     fs::remove_file(&backup.path).unwrap();
     assert!(matches!(hba.restore(backup), Err(Error::NotFound { .. })));
 }
@@ -485,6 +489,26 @@ fn what_cannot_be_undone_or_tried_is_refused_before_anything_is_written() {
     assert!(error.to_string().contains("HbaProbe::Skip"), "{error}");
     assert_eq!(private.text(), old);
     assert!(hba.alter_with(&unprobed()).unwrap().reloaded);
+}
+
+#[test]
+fn settings_that_the_server_does_not_take_are_named_before_anything_is_written() {
+    let private = Private::start();
+    let settings = private.server.data_directory().join("postgresql.conf");
+    let (good, old) = (fs::read_to_string(&settings).unwrap(), private.text());
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    fs::write(&settings, format!("{good}\nnonsense_setting = 1\n")).unwrap();
+    let error = hba.alter().unwrap_err().to_string();
+    assert!(
+        error.contains("unrecognized") && error.contains("at line") && error.contains("postgresql.conf"),
+        "{error}"
+    );
+    assert_eq!((private.text(), hba.backups().unwrap().len()), (old, 0));
+    // What only waits for a restart, or has a bad value, is left aside by the server itself.
+    fs::write(&settings, format!("{good}\nmax_connections = 37\nwork_mem = 'nonsense'\n")).unwrap();
+    hba.alter().unwrap();
+    fs::write(&settings, good).unwrap();
 }
 
 #[test]

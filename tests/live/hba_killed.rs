@@ -1,8 +1,8 @@
 //! A session, its server process or the whole server is killed while pg_hba.conf is changed.
 use crate::hba_alter::{Private, RULE};
 use crate::support::wait_until;
-use pgsteward::Cluster;
-use pgsteward::hba::HbaRules;
+use pgsteward::hba::{HbaOptions, HbaRules, HbaWrite};
+use pgsteward::{Cluster, Error};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -159,7 +159,7 @@ impl Victim {
 /// The rules, with a change.
 fn change(cluster: &Cluster) -> HbaRules {
     let mut hba = cluster.hba_rules().unwrap();
-    hba.push(RULE).unwrap();
+    hba.insert(0, RULE).unwrap();
     hba.extend((0..500).map(|number| format!("host all stranger_{number} 10.0.0.0/8 reject"))).unwrap();
     hba
 }
@@ -178,6 +178,7 @@ impl Rounds {
     fn new() -> Self {
         let private = Private::start();
         let proxy = Proxy::start(&private);
+        private.cluster.execute("CREATE ROLE stranger LOGIN", &[]).unwrap();
         let old = fs::read(private.path()).unwrap();
         let new = change(&private.cluster).new_bytes();
         Self { private: Arc::new(private), proxy, old, new, ended: [0; 2] }
@@ -190,8 +191,16 @@ impl Rounds {
         self.proxy.ready.store(0, Ordering::SeqCst);
         hba.alter().unwrap();
         let answers = self.proxy.ready.load(Ordering::SeqCst);
-        fs::write(self.private.path(), &self.old).unwrap();
+        self.start_over();
         answers
+    }
+
+    /// Has the server go by the old file.
+    fn start_over(&self) {
+        fs::write(self.private.path(), &self.old).unwrap();
+        let reload = || self.private.cluster.execute("SELECT pg_reload_conf()", &[]).is_ok();
+        wait_until("the server takes statements", reload);
+        wait_until("the old rules are loaded", || self.private.is_let_in("stranger"));
     }
 
     fn round(&mut self, victim: Victim, moment: Moment) {
@@ -210,11 +219,17 @@ impl Rounds {
             Err(error) if error.to_string().contains("is not known") => {}
             Err(_) => assert!(now == self.old, "not the old file: {what}"),
         }
+        // What the server goes by is what is in its file.
+        match &result {
+            Ok(_) => assert!(!self.private.is_let_in("stranger"), "not the new rules: {what}"),
+            Err(error) if error.to_string().contains("is not known") => {}
+            Err(_) => assert!(self.private.is_let_in("stranger"), "not the old rules: {what}"),
+        }
         self.ended[usize::from(now == self.new)] += 1;
         // A program that outlived its connection does not come later.
         wait_until("the programs ended", || !self.is_program_running());
         assert!(fs::read(self.private.path()).unwrap() == now, "changed afterwards: {what}");
-        fs::write(self.private.path(), &self.old).unwrap();
+        self.start_over();
     }
 
     /// Whether a program of a change is running; it has the path of the file in its text. Unseen where there is no /proc.
@@ -252,6 +267,48 @@ fn p056_a_server_process_killed_at_any_step_leaves_the_old_file_or_the_new_one()
 #[test]
 fn p056_a_server_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_starts_with_it() {
     Rounds::new().run(Victim::Server, &[0, 15]);
+}
+
+#[test]
+fn a_half_written_file_is_put_back_and_one_of_others_is_left_with_the_copy_named() {
+    let rounds = Rounds::new();
+    let mut options = HbaOptions::new();
+    options.write = HbaWrite::InPlace;
+    let mut seen = [0; 2];
+    for answers in 0..rounds.answers() {
+        for (theirs, seen) in [&b""[..], b"# theirs\n"].into_iter().zip(&mut seen) {
+            let cluster = rounds.proxy.connect();
+            let mut hba = change(&cluster);
+            let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
+            let (private, new) = (rounds.private.clone(), rounds.new.clone());
+            let torn = Arc::new(Mutex::new(false));
+            let done = torn.clone();
+            let hook = move || {
+                if fs::read(private.path()).unwrap() == new {
+                    let half = [theirs, &new[..new.len() / 2]].concat();
+                    fs::write(private.path(), half).unwrap();
+                    *done.lock().unwrap() = true;
+                    Victim::Session.kill(&private, process);
+                }
+            };
+            rounds.proxy.arm(Moment { answers, later: Duration::ZERO }, Box::new(hook));
+            let result = hba.alter_with(&options);
+            rounds.proxy.disarm();
+            let now = fs::read(rounds.private.path()).unwrap();
+            if let (true, Err(Error::Connection { .. })) = (*torn.lock().unwrap(), &result) {
+                let text = result.unwrap_err().to_string();
+                *seen += 1;
+                if theirs.is_empty() {
+                    assert!(now == rounds.old && text.contains("put back and loaded"), "{text}");
+                } else {
+                    assert!(now.starts_with(theirs), "{text}");
+                    assert!(text.contains("could not be put back") && text.contains("the old content is in"), "{text}");
+                }
+            }
+            rounds.start_over();
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
 }
 
 #[test]
