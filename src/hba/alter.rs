@@ -60,7 +60,7 @@ impl HbaRules {
     ///
     /// 1. Rules that the server would refuse, and rules that lock somebody out, are refused.
     /// 2. The server replaces the file by the new one, as a whole, if it is still the one that was read. A copy of the old
-    ///    one stays beside it: `pg_hba.conf.`, the time (UTC), and the first 8 digits of its SHA-256 hash;
+    ///    one stays beside it: `pg_hba.conf.`, the time (UTC), a count, and the first 8 digits of its hash (SHA-256);
     ///    `pg_hba.conf.bak` points at the newest. The new content shows neither in the server's log nor in
     ///    `pg_stat_activity`.
     /// 3. The server is asked what it makes of the file (`pg_hba_file_rules`), and told to load it (`pg_reload_conf`).

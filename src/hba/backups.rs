@@ -1,6 +1,6 @@
 //! The copies of older files.
 use super::alter_options::HbaBackup;
-use super::replace::{copy_pattern, quoted};
+use super::replace::{COUNT_DIGITS, copies, quoted};
 use super::rights::{Right, Standing};
 use super::swap::hash;
 use crate::cluster::Cluster;
@@ -13,26 +13,31 @@ use jiff::tz::TimeZone;
 pub(super) fn list(cluster: &Cluster, standing: &Standing, path: &str) -> Result<Vec<HbaBackup>> {
     standing.need(&format!("list the copies of {path:?}"), &[Right::RunPrograms, Right::ReadFiles])?;
     let output = cluster.run_os_command(OsCommand::new(program(path)).checked())?;
-    let mut backups: Vec<HbaBackup> = output.stdout_text().lines().filter_map(read).collect();
-    backups.sort_by(|a, b| (b.time, &b.path).cmp(&(a.time, &a.path)));
-    Ok(backups)
+    let mut backups: Vec<(Option<u32>, HbaBackup)> = output.stdout_text().lines().filter_map(read).collect();
+    backups.sort_by(|(a, one), (b, other)| (other.time, b, &other.path).cmp(&(one.time, a, &one.path)));
+    Ok(backups.into_iter().map(|(_, backup)| backup).collect())
 }
 
 /// They are beside the file itself, not beside a symbolic link to it.
 fn program(path: &str) -> String {
     format!(
-        "f=$(readlink -f {}) || exit 1\nfor x in \"$f\".{}; do\n[ -f \"$x\" ] && ! [ -h \"$x\" ] && echo \"$(wc -c <\"$x\") $x\"\ndone\nexit 0\n",
+        "f=$(readlink -f {}) || exit 1\nfor x in {}; do\n[ -f \"$x\" ] && ! [ -h \"$x\" ] && echo \"$(wc -c <\"$x\") $x\"\ndone\nexit 0\n",
         quoted(path),
-        copy_pattern()
+        copies()
     )
 }
 
-/// A line of the list: the size, and the path, whose end says when it was made.
-fn read(line: &str) -> Option<HbaBackup> {
+/// A line of the list: the size, and the path, whose end says when it was made, and after how many others of that second.
+fn read(line: &str) -> Option<(Option<u32>, HbaBackup)> {
     let (size, path) = line.trim_start().split_once(' ')?;
-    let time = path.rsplit('.').nth(1)?;
+    let mut parts = path.rsplit('.').skip(1);
+    let part = parts.next()?;
+    let (count, time) = match part.len() == COUNT_DIGITS {
+        true => (Some(part.parse().ok()?), parts.next()?),
+        false => (None, part),
+    };
     let time = DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    Some(HbaBackup { path: path.to_owned(), time, size: size.parse().ok()? })
+    Some((count, HbaBackup { path: path.to_owned(), time, size: size.parse().ok()? }))
 }
 
 /// Refuses a copy whose content is not the one that its name tells: it was changed, or is not whole.
@@ -59,9 +64,12 @@ mod tests {
 
     #[test]
     fn copies_tell_when_they_were_made() {
-        let backup = read("    4711 /a b/pg_hba.conf.20261130T235959Z.0123abcd").unwrap();
-        assert_eq!((backup.size, backup.path.as_str()), (4711, "/a b/pg_hba.conf.20261130T235959Z.0123abcd"));
-        assert_eq!(backup.time.to_string(), "2026-11-30T23:59:59Z");
+        for (end, expected) in [("20261130T235959Z", None), ("20261130T235959Z.000012", Some(12))] {
+            let path = format!("/a b/pg_hba.conf.{end}.0123abcd");
+            let (count, backup) = read(&format!("    4711 {path}")).unwrap();
+            assert_eq!((count, backup.size, &backup.path), (expected, 4711, &path));
+            assert_eq!(backup.time.to_string(), "2026-11-30T23:59:59Z");
+        }
         for other in ["", "x", "1 /pg_hba.conf.20261399T235959Z.0123abcd", "1 /pg_hba.conf"] {
             assert_eq!(read(other), None, "{other}");
         }

@@ -1,6 +1,7 @@
 //! What is wrong with a set of rules, or may be.
 use super::entry::HbaEntry;
 use super::fault::HbaFault;
+use super::secret;
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,14 +131,19 @@ impl FindingKind {
 }
 
 impl Finding {
+    /// Whoever sees it sees no secret.
+    pub(super) fn new(kind: FindingKind, place: Option<Place>, message: &str) -> Self {
+        Self { kind, place, message: secret::in_message(message) }
+    }
+
     pub(super) fn of_fault(kind: FindingKind, fault: HbaFault) -> Self {
         let place = Place { file: fault.file.as_str().into(), line: fault.line };
-        Self { kind, place: Some(place), message: fault.problem }
+        Self::new(kind, Some(place), &fault.problem)
     }
 
     pub(super) fn at(kind: FindingKind, entry: &HbaEntry, message: impl Into<String>) -> Self {
         let place = Place { file: entry.file.clone(), line: entry.line() };
-        Self { kind, place: Some(place), message: message.into() }
+        Self::new(kind, Some(place), &message.into())
     }
 
     /// How much it matters.

@@ -6,6 +6,7 @@ use super::fault::{HbaFault, Trouble};
 use super::files::{Files, Wanted};
 use super::parse;
 use super::rule::HbaRule;
+use super::secret;
 use super::token::{Piece, Record, comment, pieces};
 use super::write;
 use crate::error::{Error, Result};
@@ -180,7 +181,10 @@ pub(super) fn rows(line: &[u8], path: &Arc<str>, files: &Files, dialect: &Dialec
                 Wanted::File(path) | Wanted::Directory(path) => path,
             };
             let names = wanted.into_iter().map(name).collect::<Vec<_>>().join(", ");
-            Err(Error::invalid(NAME, format!("it names {names}, which no rule named when the list was read")))
+            Err(Error::invalid(
+                NAME,
+                format!("it names {}, which no rule named when the list was read", secret::in_message(&names)),
+            ))
         }
     }
 }

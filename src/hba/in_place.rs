@@ -78,8 +78,10 @@ fn copy_path(swap: &Swap<'_>) -> Result<Option<String>> {
         log::warn!("{:?} is overwritten without a copy: it could be read by everybody on the server", swap.path);
         return Ok(None);
     }
+    // Nothing is locked here to count the copies of a second: the microseconds stand for the count.
     let now = sql!(
-        "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYYMMDD\"T\"HH24MISS\"Z\"') AS now"
+        "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.clock_timestamp()), \
+         'YYYYMMDD\"T\"HH24MISS\"Z\".US') AS now"
     );
     let answers = swap.cluster.session().run(&swap.action(), &[now])?;
     let now = answers.iter().flatten().next().map(|row| row.text("now")).transpose()?.unwrap_or_default();

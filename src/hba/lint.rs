@@ -46,16 +46,12 @@ impl Judge<'_> {
         let refused = lock_outs(None, self, sessions).into_iter().map(|lock_out| {
             let kind =
                 if lock_out.peer.kind == PeerKind::Other { FindingKind::OtherLockOut } else { FindingKind::LockOut };
-            Finding { kind, place: place_of(&lock_out.outcome), message: lock_out.to_string() }
+            Finding::new(kind, place_of(&lock_out.outcome), &lock_out.to_string())
         });
         let doubtful = |peer: &Peer| {
             let outcome = self.outcome(&peer.connection);
             let message = format!("whether {} could connect again is not known: {outcome}", peer.connection);
-            outcome.is_refused().is_none().then_some(Finding {
-                kind: FindingKind::PerhapsLockOut,
-                place: None,
-                message,
-            })
+            outcome.is_refused().is_none().then(|| Finding::new(FindingKind::PerhapsLockOut, None, &message))
         };
         let dear = sessions.iter().filter(|peer| peer.kind != PeerKind::Other);
         let mut findings: Vec<Finding> = refused.chain(dear.filter_map(doubtful)).collect();

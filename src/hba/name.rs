@@ -1,4 +1,5 @@
 //! Names as the server compares them: byte by byte.
+use super::secret;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -24,9 +25,11 @@ impl fmt::Display for HbaName {
     }
 }
 
+/// A word that looks like an option with a secret in the wrong place shows without the secret.
 impl fmt::Debug for HbaName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.text(), f)
+        let shown = secret::masked(&self.0);
+        fmt::Debug::fmt(&String::from_utf8_lossy(&shown), f)
     }
 }
 

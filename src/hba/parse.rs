@@ -8,6 +8,7 @@ use super::name::HbaName;
 use super::options;
 use super::pattern;
 use super::rule::{ConnectionType, HbaAddress, HbaDatabase, HbaRule, HbaUser};
+use super::secret;
 use super::token::{Field, Record, Token};
 
 /// A rule, and why it can never match, if so.
@@ -22,6 +23,17 @@ pub(super) fn rule(record: &Record, fields: &[Field], dialect: &Dialect) -> Resu
     if let Some(trouble) = &record.trouble {
         return Err(trouble.clone());
     }
+    read(record, fields, dialect).map_err(|trouble| {
+        // The words behind a secret may be a part of it that lacks its quotes.
+        let mut before = fields.iter().flatten().take_while(|token| token.column < trouble.column);
+        match before.any(|token| secret::is_in(&token.bytes)) {
+            true => Trouble::new(trouble.column, secret::without_words(&trouble.problem)),
+            false => trouble,
+        }
+    })
+}
+
+fn read(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, Trouble> {
     let mut fields = Fields { fields, at: 0, end: record.end };
     let word = fields.single("a connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc")?;
     let connection = connection(word, dialect)?;

@@ -1,4 +1,5 @@
 //! What the server makes of its file, and whether it has taken it.
+use super::secret;
 use super::swap::hash;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -61,12 +62,17 @@ fn verdict(row: &Row, path: &str, hash: &str) -> Result<Verdict> {
     }
     if let Some(words) = row.optional("error")? {
         let file = row.optional("file")?.unwrap_or_else(|| path.to_owned());
-        return Ok(Verdict::Refused { file, line: row.optional_number("line")?, words });
+        return Ok(refused(file, row.optional_number("line")?, &words));
     }
     Ok(match row.number::<u64>("rules")? {
         0 => Verdict::Refused { file: path.to_owned(), line: None, words: "there is no rule in it".into() },
         _ => Verdict::Accepted,
     })
+}
+
+/// The server quotes words of the file.
+fn refused(file: String, line: Option<usize>, words: &str) -> Verdict {
+    Verdict::Refused { file, line, words: secret::in_message(words) }
 }
 
 /// Whether the file has this content.
@@ -158,5 +164,17 @@ impl Reload {
             pause = (pause * 2).min(Duration::from_millis(200));
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_server_show_no_secret() {
+        let verdict = refused("/x".into(), Some(3), "invalid connection type \"ldapbindpasswd=hunter2\"");
+        let words = "invalid connection type \"ldapbindpasswd=********\"".into();
+        assert_eq!(verdict, Verdict::Refused { file: "/x".into(), line: Some(3), words });
     }
 }

@@ -74,10 +74,15 @@ pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// What the names of copies end in, as a pattern of the shell: when they were made, and the start of their hash.
-pub(super) fn copy_pattern() -> String {
-    let digit = "[0-9]";
-    format!("{}T{}Z.{}", digit.repeat(8), digit.repeat(6), "[0-9a-f]".repeat(8))
+/// How many digits the count of copies of one second has. The text for the shell has as many.
+pub(super) const COUNT_DIGITS: usize = 6;
+
+/// The copies of the file `$f`, for the shell, the oldest first: their names end in when they were made, a count of those
+/// of that second, and the start of their hash. Those without a count come first: nothing makes such names any more.
+pub(super) fn copies() -> String {
+    let digits = |count| "[0-9]".repeat(count);
+    let (time, hash) = (format!("{}T{}Z", digits(8), digits(6)), "[0-9a-f]".repeat(8));
+    format!("\"$f\".{time}.{hash} \"$f\".{time}.{}.{hash}", digits(COUNT_DIGITS))
 }
 
 /// Functions that the steps use. What goes wrong is told by the exit code, and in words in the report: the server
@@ -98,6 +103,8 @@ try() { e=$("$@" 2>&1) || why "$e"; }
 hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-64; }
 unchanged() { [ "$(hash <"$f")" = "$h0" ] || fail 81 ''; }
 look() { set -- $(ls -lnd "$1"); printf %s "$1 $3 $4"; }
+own() { [ -f "$1" ] && ! [ -h "$1" ] && [ "$(hash <"$1" | cut -c 1-8)" = "${1##*.}" ]; }
+number() { set -- "${1%Z}"; printf %s "${1%T*}${1#*T}"; }
 "#;
 
 /// Finds the file and the programs, and takes the lock that others of this kind take, where there is one. What was left
@@ -145,12 +152,23 @@ e=$( { base64 -d >"$t"; } 2>&1) || why "$e"
 try cp "$f" "$o"
 "#;
 
-/// Copies the old file. The copy is whole before it has its name.
+/// Copies the old file. The copy is whole before it has its name, which comes after those of all other copies: also when
+/// they were made in the same second, or the clock was put back. In a count, a 1 before its zeros keeps it decimal.
 const COPY: &str = r#"
 try cp -p "$f" "$c"
 [ "$(hash <"$c")" = "$h0" ] || fail 81 ''
 try sync "$c"
-k=$f.$(date -u +%Y%m%dT%H%M%SZ).$(printf %.8s "$h0")
+s=$(date -u +%Y%m%dT%H%M%SZ); n=000000
+for x in @copies@; do
+y=${x#"$f".}; z=${y%%.*}; y=${y#*.}
+[ -f "$x" ] && [ "$(number "$z")" -ge "$(number "$s")" ] && own "$x" || continue
+s=$z
+case $y in
+*.*) n=$((1${y%.*} + 1)); n=${n#1};;
+*) n=000000;;
+esac
+done
+k=$f.$s.$n.$(printf %.8s "$h0")
 [ -e "$k" ] || u=$k
 try mv -f "$c" "$k"
 say copy "$k"
@@ -193,13 +211,12 @@ b=$f.bak; x=
 [ -h "$b" ] && x=$(readlink "$b")
 if [ -h "$b" ] || [ ! -e "$b" ]; then
 case $x in
-''|"${f##*/}".*Z.????????) ln -s "${k##*/}" "$l" 2>/dev/null && mv -f "$l" "$b" 2>/dev/null || say note 'no symbolic link can be made there';;
+''|"${f##*/}".*Z.????????|"${f##*/}".*Z.??????.????????) ln -s "${k##*/}" "$l" 2>/dev/null && mv -f "$l" "$b" 2>/dev/null || say note 'no symbolic link can be made there';;
 *) say note 'it points elsewhere';;
 esac
 else say note 'it is no symbolic link'
 fi
-own() { [ -f "$1" ] && ! [ -h "$1" ] && [ "$(hash <"$1" | cut -c 1-8)" = "${1##*.}" ]; }
-set -- "$f".@pattern@
+set -- @copies@
 if [ $# -gt "$keep" ]; then
 n=0
 for x; do own "$x" && n=$((n + 1)); done
@@ -226,11 +243,11 @@ impl Replace<'_> {
         };
         [FUNCTIONS, PREPARE, stage].iter().for_each(|part| text.push_str(part));
         if self.copies.is_some() {
-            text.push_str(COPY);
+            text.push_str(&COPY.replace("@copies@", &copies()));
         }
         text.push_str(&write.replace("@keep@", if self.copies.is_some() { KEEP_COPY } else { KEEP_OLD }));
         if self.copies.is_some() {
-            text.push_str(&TIDY.replace("@pattern@", &copy_pattern()));
+            text.push_str(&TIDY.replace("@copies@", &copies()));
         }
         text.push_str("exit 0\n");
         text
@@ -424,6 +441,38 @@ mod tests {
         assert!(!names.contains(&ours(2)) && names.contains(&ours(3)) && names.contains(&ours(4)), "{names:?}");
         assert_eq!(fs::read(at("pg_hba.conf.bak")).unwrap(), b"theirs");
         assert_eq!(names.len(), 8, "{names:?}");
+    }
+
+    #[test]
+    fn copies_of_one_second_come_one_after_another() {
+        let mut place = Place::new();
+        let (programs, date) = (place.root.join("programs"), place.root.join("programs/date"));
+        fs::create_dir(&programs).unwrap();
+        fs::write(&date, "#!/bin/sh\necho 20200101T000000Z\n").unwrap();
+        fs::set_permissions(&date, Permissions::from_mode(0o755)).unwrap();
+        place.programs = Some(programs);
+        let at = |name: &str| place.root.join("it's").join(name);
+        let named =
+            |end: &str, text: &str| format!("pg_hba.conf.{end}.{}", &super::super::swap::hash(text.as_bytes())[..8]);
+        // A name without a count of the same second, and one of another content, which says nothing.
+        let earlier = [named("20200101T000000Z", "ours"), "pg_hba.conf.99990101T000000Z.000000.00000000".to_owned()];
+        earlier.iter().for_each(|name| fs::write(at(name), "ours").unwrap());
+        let mut old = "old\n".to_owned();
+        for round in 0..12 {
+            let new = format!("new {round}\n");
+            assert_eq!(place.run(&place.file(), &old, &new, HbaWrite::Replace, Some(2)), 0);
+            let expected = named(&format!("20200101T000000Z.{round:06}"), &old);
+            assert_eq!(fs::read_to_string(at(&expected)).unwrap(), old);
+            assert_eq!(fs::read_link(at("pg_hba.conf.bak")).unwrap(), Path::new(&expected));
+            old = new;
+        }
+        // The clock was put back since these.
+        let later = named("20301231T235959Z.000007", "ours");
+        fs::write(at(&later), "ours").unwrap();
+        assert_eq!(place.run(&place.file(), &old, "last\n", HbaWrite::Replace, Some(2)), 0);
+        let names = place.names();
+        let last = named("20301231T235959Z.000008", &old);
+        assert_eq!(names, ["pg_hba.conf", later.as_str(), &last, &earlier[1], "pg_hba.conf.bak"]);
     }
 
     #[test]

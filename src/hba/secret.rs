@@ -41,6 +41,33 @@ fn line_length(bytes: &[u8]) -> usize {
     length
 }
 
+/// A message, as it may be shown: the value of each secret in it is masked, as far as the quotes around a word of the
+/// file, or the end of the message.
+pub(super) fn in_message(message: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(message.len()), message);
+    while let Some((before, value)) = find(rest.as_bytes()).and_then(|at| Some((rest.get(..at)?, rest.get(at..)?))) {
+        shown.push_str(before);
+        let mut escaped = false;
+        let is_end = |c: char| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        };
+        let (hidden, after) = value.split_at(value.find(is_end).unwrap_or(value.len()));
+        shown.push_str(if hidden.is_empty() { "" } else { MASK });
+        rest = after;
+    }
+    shown + rest
+}
+
+/// A message without the words of the file that it quotes: they may be the rest of a secret that lacks its quotes.
+pub(super) fn without_words(message: &str) -> String {
+    match (message.split_once('"'), message.rsplit_once('"')) {
+        (Some((before, _)), Some((_, after))) => format!("{before}{MASK}{after}"),
+        _ => message.to_owned(),
+    }
+}
+
 fn mask_line(line: &[u8], shown: &mut Vec<u8>) {
     let (mut at, mut inside) = (0, false);
     while let Some(length) = find(line.get(at..).unwrap_or_default()) {
@@ -140,5 +167,20 @@ mod tests {
         ] {
             assert_eq!(String::from_utf8_lossy(&masked(text.as_bytes())), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn secrets_are_masked_in_messages() {
+        for (message, expected) in [
+            ("\"ldapbindpasswd=s3\" is none", "\"ldapbindpasswd=********\" is none"),
+            ("\"LDAPbindpasswd=s\\\" 3\", \"x\"", "\"LDAPbindpasswd=********\", \"x\""),
+            ("role radiussecrets=s 3 is none", "role radiussecrets=********"),
+            ("\"ldapbindpasswd=\" and \"radiussecret=é\" é", "\"ldapbindpasswd=\" and \"radiussecret=********\" é"),
+            ("the option ldapbindpasswd needs ldap", "the option ldapbindpasswd needs ldap"),
+        ] {
+            assert_eq!(in_message(message), expected);
+            assert_eq!(in_message(expected), expected);
+        }
+        assert_eq!(without_words("\"s\\\"3\" is none"), "******** is none");
     }
 }

@@ -37,7 +37,7 @@ struct Traps<'a> {
 
 impl Traps<'_> {
     fn say(&mut self, kind: FindingKind, line: usize, message: impl Into<String>) {
-        let finding = Finding { kind, place: Some(Place { file: self.file.clone(), line }), message: message.into() };
+        let finding = Finding::new(kind, Some(Place { file: self.file.clone(), line }), &message.into());
         if self.findings.last() != Some(&finding) {
             self.findings.push(finding);
         }

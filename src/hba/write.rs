@@ -27,7 +27,9 @@ pub(super) fn words(rule: &HbaRule, dialect: &Dialect) -> Result<Vec<Vec<u8>>> {
 
 /// A rule for people, with secrets masked.
 pub(super) fn text(rule: &HbaRule) -> String {
-    String::from_utf8_lossy(&all(rule, Form::Person).join(&b' ')).into_owned()
+    // A secret in the place of a name is none the less one.
+    let words: Vec<_> = all(rule, Form::Person).iter().map(|word| secret::masked(word)).collect();
+    String::from_utf8_lossy(&words.join(&b' ')).into_owned()
 }
 
 fn all(rule: &HbaRule, form: Form) -> Vec<Vec<u8>> {
@@ -67,6 +69,7 @@ fn name_word(name: &HbaName, keywords: &[&str], form: Form) -> Vec<u8> {
     let bytes = name.as_bytes();
     match bytes.first() {
         // It would be a regular expression, quoted or not: so it is one that means just this name.
+        Some(b'/') if form == Form::Person => in_quotes(&exactly(&secret::masked(bytes))),
         Some(b'/') if form != (Form::Server { patterns: false }) => in_quotes(&exactly(bytes)),
         Some(b'+' | b'@') => in_quotes(bytes),
         _ if keywords.iter().any(|keyword| keyword.as_bytes() == bytes) => in_quotes(bytes),

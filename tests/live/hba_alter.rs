@@ -195,6 +195,22 @@ fn p053_older_files_are_listed_and_brought_back() {
 }
 
 #[test]
+fn p053_copies_of_one_second_are_told_apart() {
+    let private = Private::start();
+    let mut hba = private.rules();
+    let mut options = HbaOptions::new();
+    (options.backups, options.probe) = (2, HbaProbe::Skip);
+    let mut made = Vec::new();
+    for round in 0..6 {
+        hba.push(format!("local all guest{round} reject")).unwrap();
+        made.push(hba.alter_with(&options).unwrap().backup.unwrap());
+        assert_eq!(Some(&hba.backups().unwrap()[0].path), made.last());
+    }
+    let left: Vec<_> = hba.backups().unwrap().into_iter().map(|backup| backup.path).collect();
+    assert_eq!(left, [made[5].clone(), made[4].clone()]);
+}
+
+#[test]
 fn the_files_that_are_included_are_read_too() {
     let private = Private::start();
     let data = private.server.data_directory();
