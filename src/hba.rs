@@ -23,6 +23,7 @@ mod files;
 mod finding;
 mod given;
 mod in_place;
+mod included;
 mod judged;
 mod layout;
 mod ldap_url;

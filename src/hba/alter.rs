@@ -4,6 +4,8 @@ use super::backups;
 use super::change::Change;
 use super::dialect::Dialect;
 use super::diff;
+use super::files::Files;
+use super::included::Included;
 use super::judged::check_lock_outs;
 use super::list::{HbaFile, HbaRules};
 use super::managed::refuse_managed;
@@ -69,17 +71,18 @@ impl HbaRules {
     /// When a step fails, the old file is put back, and loaded if the new one may have been.
     ///
     /// Only the main file is written. Inside a transaction it is refused, because no rollback would undo it. In a plan it
-    /// is collected, and prints as a diff.
+    /// is collected, and prints as a comment with the differences: [`Plan::apply`](crate::Plan::apply) makes it, the
+    /// printed script does not. The list keeps its changes then; [`refresh`](HbaRules::refresh) it when they are made.
     ///
     /// # Errors
-    /// [`Error::Conflict`](crate::Error::Conflict), with the differences, when somebody else has changed the file since it was read; nothing is
-    /// written then. [`Error::Hba`](crate::Error::Hba) for what the server would not load. [`Error::Denied`](crate::Error::Denied) names the rights that are
+    /// [`Error::Conflict`](crate::Error::Conflict), with the differences, when somebody else has changed the file since it was read, or one that
+    /// it includes; nothing is written then. [`Error::Hba`](crate::Error::Hba) for what the server would not load. [`Error::Denied`](crate::Error::Denied) names the rights that are
     /// missing: those of a superuser suffice, or those to read it, the role `pg_execute_server_program`, `SELECT` on
     /// `pg_hba_file_rules`, and `EXECUTE` on `pg_hba_file_rules()` and `pg_reload_conf()`. [`Error::Unsupported`](crate::Error::Unsupported) for a
     /// file that Patroni or CloudNativePG writes. [`Error::Connection`](crate::Error::Connection) when the new connection was not let in.
     /// [`Error::OsCommand`](crate::Error::OsCommand) when the server could not write, on a full disk say.
     pub fn alter_with(&mut self, options: &HbaOptions) -> Result<HbaOutcome> {
-        if !self.is_changed() {
+        if !self.is_changed() && self.before().old_bytes() == self.old_bytes() {
             return Ok(HbaOutcome::nothing());
         }
         self.check()?;
@@ -87,8 +90,20 @@ impl HbaRules {
         files.insert(self.path(), Some(self.new_bytes()));
         // The text is what counts, not the list that it was made from.
         let after = HbaFile::with_files(self.path(), files, self.dialect().clone());
-        let outcome = bring(self.cluster(), self, &after, options)?;
-        **self = after;
+        self.bring(after, options)
+    }
+
+    /// Brings a content to the server, or into the plan.
+    fn bring(&mut self, after: HbaFile, options: &HbaOptions) -> Result<HbaOutcome> {
+        let (outcome, included) = bring(self.cluster(), self.before(), &after, options)?;
+        if self.cluster().is_plan() {
+            self.plan(after);
+        } else {
+            **self = match included {
+                Some(files) => HbaFile::with_files(after.path(), files, after.dialect().clone()),
+                None => after,
+            };
+        }
         Ok(outcome)
     }
 
@@ -131,41 +146,45 @@ impl HbaRules {
         backups::check(&backup.path, &content)?;
         let files = fetch_included(cluster, &standing, path, content, dialect)?;
         let after = HbaFile::with_files(path, files, dialect.clone());
-        let outcome = bring(cluster, self, &after, options)?;
-        **self = after;
-        Ok(outcome)
+        self.bring(after, options)
     }
 }
 
-/// Brings another content of the main file to the server.
-fn bring(cluster: &Cluster, before: &HbaFile, after: &HbaFile, options: &HbaOptions) -> Result<HbaOutcome> {
+/// Brings another content of the main file to the server; returns also the files as they were read for it, if they were.
+fn bring(
+    cluster: &Cluster,
+    before: &HbaFile,
+    after: &HbaFile,
+    options: &HbaOptions,
+) -> Result<(HbaOutcome, Option<Files>)> {
     let (path, old, new) = (before.path(), before.old_bytes(), after.old_bytes());
     if old == new {
-        return Ok(HbaOutcome::nothing());
+        return Ok((HbaOutcome { planned: cluster.is_plan(), ..HbaOutcome::nothing() }, None));
     }
     after.check()?;
     refuse_managed(path, old)?;
     if let Some(plan) = cluster.plan_in_progress()? {
         let (before, after, options) = (before.clone(), after.clone(), options.clone());
-        let script = script(path, old, new);
+        let (script, counts) = (script(path, old, new), diff::counts(old, new));
         plan.record(script, move |cluster| bring(cluster, &before, &after, &options).map(drop));
-        return Ok(HbaOutcome::nothing());
+        return Ok((HbaOutcome::planned(counts), None));
     }
     let standing = Standing::ask(cluster)?;
-    let change = Change { cluster, standing: &standing, path, old, new, options };
+    let judged = Included { cluster, standing: &standing, after };
+    let change = Change { cluster, standing: &standing, path, old, new, options, included: judged };
     change.check()?;
     if options.lock_out == HbaLockOut::Refuse {
         check_lock_outs(cluster, before, after)?;
     }
-    change.make()
+    change.make().map(|(outcome, files)| (outcome, Some(files)))
 }
 
-/// What a plan prints: the differences as a comment, since no SQL that could be run by itself would be as safe.
+/// What a plan prints: the differences, all as a comment, since no SQL that could be run by itself would be as safe.
 fn script(path: &str, old: &[u8], new: &[u8]) -> Script {
     let comment = |line: &str| format!("-- {}\n", line.replace(['\r', '\0'], "\u{FFFD}"));
     let changes: String = diff::unified(path, old, new).lines().map(comment).collect();
     let mut script = Script::new();
-    let statement = format!("-- a new {path:?} on the server:\n{changes}SELECT pg_catalog.pg_reload_conf()");
-    script.add_alone(Sql::trusted(statement), Vec::new());
+    let statement = format!("-- a new {path:?} on the server, which only the plan itself can bring there:\n{changes}");
+    script.add_alone(Sql::trusted(statement.trim_end()), Vec::new());
     script
 }

@@ -91,7 +91,7 @@ pub struct HbaOutcome {
     /// The path of the copy of the old file. None where nothing was written, and for a file that was overwritten in place
     /// by SQL outside the data directory, where a copy could be read by everybody.
     pub backup: Option<String>,
-    /// How many lines are new; a changed line is one that is gone and one that is new.
+    /// How many lines are new, or will be by a plan; a changed line is one that is gone and one that is new.
     pub lines_added: usize,
     /// How many lines are gone.
     pub lines_removed: usize,
@@ -99,12 +99,27 @@ pub struct HbaOutcome {
     pub reloaded: bool,
     /// Whether a new connection was let in after that.
     pub probed: bool,
+    /// Whether it is in a plan, and nothing was done yet.
+    pub planned: bool,
 }
 
 impl HbaOutcome {
     /// What becomes of no change.
     pub(super) fn nothing() -> Self {
-        Self { write: None, backup: None, lines_added: 0, lines_removed: 0, reloaded: false, probed: false }
+        Self {
+            write: None,
+            backup: None,
+            lines_added: 0,
+            lines_removed: 0,
+            reloaded: false,
+            probed: false,
+            planned: false,
+        }
+    }
+
+    /// What becomes of a change in a plan: so many lines will be new, and gone.
+    pub(super) fn planned((lines_added, lines_removed): (usize, usize)) -> Self {
+        Self { lines_added, lines_removed, planned: true, ..Self::nothing() }
     }
 }
 

@@ -169,6 +169,9 @@ impl Assembler<'_> {
             return Err("include_dir names no directory".into());
         }
         let path = resolve(&self.current(), name, self.dialect)?;
+        if let Some(reason) = self.files.unreadable(&Wanted::Directory(path.clone())) {
+            return Err(format!("the directory \"{path}\" is unreadable: {reason}"));
+        }
         match self.files.in_directory(&path) {
             None => {
                 self.missing.insert(Wanted::Directory(path));
@@ -197,6 +200,9 @@ impl Assembler<'_> {
         self.opened += 1;
         if self.words > MOST_WORDS || self.opened > MOST_FILES {
             return Err("the included files, each taken as often as it is named, are too large".into());
+        }
+        if let Some(reason) = self.files.unreadable(&Wanted::File(path.clone())) {
+            return Err(format!("the file \"{path}\" is unreadable: {reason}"));
         }
         let bytes = match self.files.get(&path) {
             None => {

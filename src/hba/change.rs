@@ -1,7 +1,9 @@
 //! A change of the file from end to end: written, checked, loaded, tried; or undone.
 use super::alter_options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
 use super::diff;
+use super::files::Files;
 use super::in_place::name_copy;
+use super::included::Included;
 use super::managed::refuse_managed;
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
@@ -19,6 +21,8 @@ pub(crate) struct Change<'a> {
     pub(crate) old: &'a [u8],
     pub(crate) new: &'a [u8],
     pub(crate) options: &'a HbaOptions,
+    /// The files that the new content includes, as they were judged.
+    pub(crate) included: Included<'a>,
 }
 
 impl Change<'_> {
@@ -48,12 +52,15 @@ impl Change<'_> {
         proof::check_settings(self.cluster, &action)
     }
 
-    /// Makes the change, which was checked.
-    pub(crate) fn make(&self) -> Result<HbaOutcome> {
+    /// Makes the change, which was checked. Returns also the files as they were read for it.
+    pub(crate) fn make(&self) -> Result<(HbaOutcome, Files)> {
+        self.included.confirm()?;
         let backup = self.swap().write().map_err(|failed| match failed {
             Failed::Unchanged(error) => error,
             Failed::Unknown { error, copy } => self.undo(error, copy.as_deref()),
         })?;
+        // Whoever asks for the rules has the server read all files: some versions crash on one that includes itself.
+        let files = self.included.confirm().map_err(|error| self.undo(error, backup.as_deref()))?;
         match proof::judge(self.cluster, self.path, self.new) {
             Ok(Verdict::Accepted) => {}
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
@@ -68,7 +75,9 @@ impl Change<'_> {
         self.prove(&reload, backup.as_deref())?;
         let (lines_added, lines_removed) = diff::counts(self.old, self.new);
         let probed = self.options.probe == HbaProbe::Connect;
-        Ok(HbaOutcome { write: Some(self.options.write), backup, lines_added, lines_removed, reloaded: true, probed })
+        let write = Some(self.options.write);
+        let planned = false;
+        Ok((HbaOutcome { write, backup, lines_added, lines_removed, reloaded: true, probed, planned }, files))
     }
 
     /// Makes sure that the server has taken the rules, and lets in who it let in before.

@@ -239,7 +239,12 @@ impl Document {
             Text::Kept(range) => Some(Box::new((range.clone(), entry.rule.clone()))),
             Text::New { .. } => old.before.clone(),
         };
-        let block = match before {
+        // What ends the line before stays what it is.
+        let kept_lead = match &old.text {
+            Text::New { lead, lead_lines, .. } => (lead.clone(), *lead_lines),
+            Text::Kept(_) => (Vec::new(), 0),
+        };
+        let mut block = match before {
             Some(before) if before.1 == accepted.rule => {
                 let lines =
                     count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
@@ -247,6 +252,9 @@ impl Document {
             }
             before => Block { before, ..self.block(self.replaced(at, self.line(old), &accepted), rows) },
         };
+        if let Text::New { lead, lead_lines, .. } = &mut block.text {
+            (*lead, *lead_lines) = kept_lead;
+        }
         if let Some(old) = self.blocks.get_mut(at) {
             *old = block;
         }
@@ -298,12 +306,13 @@ impl Document {
     /// Sees to it that a new line begins where the one before ends.
     fn lead(&mut self, at: usize) {
         let reading = self.dialect.reading();
-        if !matches!(self.blocks.get(at), Some(Block { text: Text::New { .. }, .. })) {
-            return;
-        }
+        let Some(Block { text: Text::New { lead, .. }, .. }) = self.blocks.get(at) else { return };
         let previous = at.checked_sub(1).and_then(|previous| self.blocks.get(previous));
         let mut before = previous.map(|block| self.line(block).to_vec()).unwrap_or_default();
         let (length, lines) = (before.len(), count_lines(&before, reading));
+        if is_open(&before, reading) {
+            before.extend_from_slice(lead);
+        }
         while length > 0 && is_open(&before, reading) {
             before.extend_from_slice(self.line_end(at));
         }

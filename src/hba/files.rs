@@ -1,7 +1,7 @@
 //! The files that pg_hba.conf consists of, and how they name one another
 //! ([including files](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)).
 use super::dialect::Dialect;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Files as they were read, by their paths on the server.
@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub(crate) struct Files {
     files: HashMap<String, Option<Arc<[u8]>>>,
     directories: HashMap<String, Option<Vec<String>>>,
+    /// Why some of them could not be read.
+    unreadable: BTreeMap<Wanted, String>,
 }
 
 /// Something that has to be read before all rules are known.
@@ -33,6 +35,38 @@ impl Files {
     /// Notes the names of the files in a directory; none for one that does not exist.
     pub(crate) fn insert_directory(&mut self, path: impl Into<String>, names: Option<Vec<String>>) {
         self.directories.insert(path.into(), names);
+    }
+
+    /// Notes why one that may exist cannot be read, in the server's words.
+    pub(crate) fn insert_unreadable(&mut self, wanted: Wanted, reason: impl Into<String>) {
+        self.give_up(wanted.clone());
+        self.unreadable.insert(wanted, reason.into());
+    }
+
+    /// Why it could not be read; none if it was, or does not exist.
+    pub(super) fn unreadable(&self, wanted: &Wanted) -> Option<&str> {
+        self.unreadable.get(wanted).map(String::as_str)
+    }
+
+    /// All that was asked for, in order.
+    pub(super) fn all(&self) -> BTreeSet<Wanted> {
+        let files = self.files.keys().cloned().map(Wanted::File);
+        files.chain(self.directories.keys().cloned().map(Wanted::Directory)).collect()
+    }
+
+    /// The bytes of a file, or the paths of those that are taken from a directory, a line each; or why there are none.
+    pub(super) fn state(&self, wanted: &Wanted) -> Result<Vec<u8>, String> {
+        if let Some(reason) = self.unreadable(wanted) {
+            return Err(format!("unreadable: {reason}"));
+        }
+        let state = match wanted {
+            Wanted::File(path) => self.get(path).flatten().map(|bytes| bytes.to_vec()),
+            Wanted::Directory(path) => {
+                let paths = self.in_directory(path).flatten();
+                paths.map(|paths| paths.iter().map(|path| format!("{path}\n")).collect::<String>().into_bytes())
+            }
+        };
+        state.ok_or_else(|| "absent".into())
     }
 
     /// Takes for absent what was not read.

@@ -351,11 +351,23 @@ impl<'a> IntoIterator for &'a HbaFile {
 pub struct HbaRules {
     cluster: Cluster,
     file: HbaFile,
+    /// What the file will be by the plan that the cluster collects; the next change of it goes on from there.
+    planned: Option<HbaFile>,
 }
 
 impl HbaRules {
     pub(crate) fn new(cluster: Cluster, main_path: String, files: Files, dialect: Dialect) -> Self {
-        Self { cluster, file: HbaFile::with_files(&main_path, files, dialect) }
+        Self { cluster, file: HbaFile::with_files(&main_path, files, dialect), planned: None }
+    }
+
+    /// The file as the server has it, or will by the plan so far.
+    pub(crate) fn before(&self) -> &HbaFile {
+        self.planned.as_ref().unwrap_or(&self.file)
+    }
+
+    /// Notes what the file will be by the plan. The list itself keeps its changes, which nothing has made yet.
+    pub(crate) fn plan(&mut self, after: HbaFile) {
+        self.planned = Some(after);
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {

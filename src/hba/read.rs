@@ -25,12 +25,7 @@ fn fetch(cluster: &Cluster, standing: &Standing, files: &[String], directories: 
         ([path], []) => format!("read {path:?}"),
         _ => "read the files that pg_hba.conf includes".into(),
     };
-    for path in files.iter().chain(directories) {
-        standing.need(&action, standing.to_read(path))?;
-    }
-    if !directories.is_empty() {
-        standing.need(&action, &[Right::ListDirectories, Right::TellDirectories])?;
-    }
+    allow(standing, &action, files, directories)?;
     let rows = match directories {
         [] => cluster.session().typed(&action, &files_query(), &[(&files, Type::TEXT_ARRAY)])?,
         _ => {
@@ -45,6 +40,17 @@ fn fetch(cluster: &Cluster, standing: &Standing, files: &[String], directories: 
     match files.iter().zip(&fetched.files).find(|(_, bytes)| bytes.as_ref().is_some_and(|b| b.len() >= LARGEST)) {
         Some((path, _)) => Err(Error::invalid(format!("file {path:?}"), "it is larger than 64 MB")),
         None => Ok(fetched),
+    }
+}
+
+/// Refuses what the role may not read.
+fn allow(standing: &Standing, action: &str, files: &[String], directories: &[String]) -> Result<()> {
+    for path in files.iter().chain(directories) {
+        standing.need(action, standing.to_read(path))?;
+    }
+    match directories {
+        [] => Ok(()),
+        _ => standing.need(action, &[Right::ListDirectories, Right::TellDirectories]),
     }
 }
 
@@ -66,11 +72,72 @@ pub(super) fn fetch_included(
                 Wanted::Directory(path) => directories.push(path),
             }
         }
-        let fetched = fetch(cluster, standing, &paths, &directories)?;
-        paths.into_iter().zip(fetched.files).for_each(|(path, bytes)| files.insert(path, bytes));
-        directories.into_iter().zip(fetched.directories).for_each(|(path, names)| files.insert_directory(path, names));
+        match fetch_safely(cluster, standing, &paths, &directories)? {
+            Ok(fetched) => note(&mut files, paths, directories, fetched),
+            Err(_) => fetch_one_by_one(cluster, standing, paths, directories, &mut files)?,
+        }
     }
     Ok(files)
+}
+
+fn note(files: &mut Files, paths: Vec<String>, directories: Vec<String>, fetched: Fetched) {
+    paths.into_iter().zip(fetched.files).for_each(|(path, bytes)| files.insert(path, bytes));
+    directories.into_iter().zip(fetched.directories).for_each(|(path, names)| files.insert_directory(path, names));
+}
+
+/// Reads each by itself: what the server cannot read is a fault of the line that names it, and does not hide the rest.
+fn fetch_one_by_one(
+    cluster: &Cluster,
+    standing: &Standing,
+    paths: Vec<String>,
+    directories: Vec<String>,
+    files: &mut Files,
+) -> Result<()> {
+    for path in paths {
+        match fetch_safely(cluster, standing, std::slice::from_ref(&path), &[])? {
+            Ok(fetched) => note(files, vec![path], Vec::new(), fetched),
+            Err(reason) => files.insert_unreadable(Wanted::File(path), reason),
+        }
+    }
+    for path in directories {
+        match fetch_safely(cluster, standing, &[], std::slice::from_ref(&path))? {
+            Ok(fetched) => note(files, Vec::new(), vec![path], fetched),
+            Err(reason) => files.insert_unreadable(Wanted::Directory(path), reason),
+        }
+    }
+    Ok(())
+}
+
+/// Reads them; returns the server's words where it cannot read one of them. A transaction around it goes on.
+fn fetch_safely(
+    cluster: &Cluster,
+    standing: &Standing,
+    files: &[String],
+    directories: &[String],
+) -> Result<Result<Fetched, String>> {
+    let action = "read the files that pg_hba.conf includes";
+    allow(standing, action, files, directories)?;
+    let read = || fetch(cluster, standing, files, directories);
+    let fetched = match cluster.session().is_inside(action)? {
+        true => cluster.session().transaction(action, read),
+        false => read(),
+    };
+    match fetched {
+        Err(error) if is_about_a_file(&error) => Ok(Err(match error {
+            Error::Server { cause, .. } => cause.message,
+            Error::Denied { reason, .. } => reason,
+            other => other.to_string(),
+        })),
+        other => other.map(Ok),
+    }
+}
+
+/// Whether the server could not read a file, and it is not the session or the machine that is at fault. What else is
+/// denied was found before.
+fn is_about_a_file(error: &Error) -> bool {
+    // Connections, transactions, serialization, resources, operators.
+    const OTHERS: [&str; 5] = ["08", "25", "40", "53", "57"];
+    error.code().is_some_and(|code| !OTHERS.iter().any(|class| code.code().starts_with(class)))
 }
 
 /// The error for a file that has to be there.

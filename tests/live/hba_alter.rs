@@ -536,17 +536,17 @@ fn a_plan_collects_the_change_and_shows_it_as_a_diff() {
         .plan(|cluster| {
             let mut hba = cluster.hba_rules()?;
             hba.push(RULE)?;
-            assert_eq!(hba.alter()?.write, None);
+            let outcome = hba.alter()?;
+            assert_eq!((outcome.write, outcome.planned, outcome.lines_added), (None, true, 1));
+            // Nothing has made the change yet.
+            assert!(hba.is_changed());
             hba.push("local all another reject")?;
             hba.alter().map(drop)
         })
         .unwrap();
     let text = plan.to_string();
     assert!(text.contains("-- +local   all             stranger"), "{text}");
-    assert!(
-        text.lines().all(|line| line.starts_with("-- ") || line == "SELECT pg_catalog.pg_reload_conf();"),
-        "{text}"
-    );
+    assert!(text.lines().all(|line| line.starts_with("-- ") || line == ";"), "{text}");
     assert_eq!((private.text(), plan.script().len()), (old.clone(), 2));
     plan.apply().unwrap();
     assert!(private.text().contains("stranger") && private.text().contains("another"));
@@ -559,6 +559,63 @@ fn a_plan_collects_the_change_and_shows_it_as_a_diff() {
     });
     fs::write(private.path(), format!("{old}# theirs\n")).unwrap();
     assert!(plan.unwrap().apply().unwrap_err().is_conflict());
+}
+
+#[test]
+fn an_included_file_that_somebody_else_changed_is_a_conflict() {
+    let private = Private::start();
+    let names = private.server.data_directory().join("names");
+    fs::write(&names, "one\n").unwrap();
+    let old = format!("local @names one reject\n{}", private.text());
+    fs::write(private.path(), &old).unwrap();
+    // On some versions the server would crash if it read one that includes itself.
+    for theirs in ["one two\n", "one\n@names\n"] {
+        fs::write(&names, "one\n").unwrap();
+        let mut hba = private.rules();
+        hba.push(RULE).unwrap();
+        let plan = private.cluster.plan(|cluster| {
+            let mut hba = cluster.hba_rules()?;
+            hba.push(RULE)?;
+            hba.alter().map(drop)
+        });
+        fs::write(&names, theirs).unwrap();
+        for error in [hba.alter().unwrap_err(), plan.unwrap().apply().unwrap_err()] {
+            let added = format!("+{}", theirs.lines().last().unwrap());
+            assert!(error.is_conflict() && error.to_string().contains(&added), "{error}");
+        }
+        assert_eq!((private.text(), hba.backups().unwrap()), (old.clone(), vec![]));
+        assert!(hba.is_changed() && private.is_let_in("postgres"));
+    }
+    fs::write(&names, "one two\n").unwrap();
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    hba.alter().unwrap();
+    assert_eq!(hba.get(0).unwrap().effective().databases.len(), 2);
+}
+
+#[test]
+fn an_included_file_that_cannot_be_read_is_a_fault_of_the_line_that_names_it() {
+    let private = Private::start();
+    let data = private.server.data_directory();
+    let text = private.text();
+    fs::create_dir(data.join("directory")).unwrap();
+    fs::write(data.join("closed"), "one\n").unwrap();
+    fs::set_permissions(data.join("closed"), Permissions::from_mode(0o000)).unwrap();
+    symlink("circle", data.join("circle")).unwrap();
+    fs::write(data.join("names"), "one\n").unwrap();
+    for name in ["directory", "closed", "circle", "names/below"] {
+        fs::write(private.path(), format!("local @names,@{name} x reject\n{text}")).unwrap();
+        let read = || private.rules().faults();
+        for faults in [read(), private.cluster.transaction(|| Ok(read())).unwrap()] {
+            assert!(faults.len() == 1 && faults[0].line == 1, "{faults:?}");
+            assert!(faults[0].problem.contains(&format!("{name}\" is unreadable: ")), "{faults:?}");
+        }
+    }
+    if private.server.major() >= 16 {
+        fs::write(private.path(), format!("include_dir names\n{text}")).unwrap();
+        let faults = private.rules().faults();
+        assert!(faults.len() == 1 && faults[0].problem.contains("is unreadable"), "{faults:?}");
+    }
 }
 
 #[test]

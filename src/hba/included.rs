@@ -1,0 +1,88 @@
+//! Whether the files that pg_hba.conf includes are still those that were judged.
+use super::diff;
+use super::files::{Files, Wanted};
+use super::list::HbaFile;
+use super::read::fetch_included;
+use super::rights::Standing;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+
+/// A new content of the main file, with the files that it includes as they were read when it was judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Included<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) standing: &'a Standing,
+    pub(crate) after: &'a HbaFile,
+}
+
+impl Included<'_> {
+    /// Reads them again.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] with the differences, if there are any.
+    pub(super) fn confirm(&self) -> Result<Files> {
+        let (path, main) = (self.after.path(), self.after.old_bytes().to_vec());
+        let now = fetch_included(self.cluster, self.standing, path, main, self.after.dialect())?;
+        let differences = differences(self.after.files(), &now);
+        if differences.is_empty() {
+            return Ok(now);
+        }
+        Err(Error::Conflict {
+            what: format!("what {path:?} includes"),
+            mine: "for the files as they were read".into(),
+            theirs: format!("these since then:\n{differences}"),
+        })
+    }
+}
+
+/// What differs in the files and directories that are read now; those that only were read before no longer matter.
+fn differences(judged: &Files, now: &Files) -> String {
+    let mut differences = String::new();
+    for wanted in now.all() {
+        let (Wanted::File(path) | Wanted::Directory(path)) = &wanted;
+        let (old, new) = (judged.state(&wanted), now.state(&wanted));
+        if old == new {
+            continue;
+        }
+        for (state, when) in [(&old, "was"), (&new, "is now")] {
+            if let Err(words) = state {
+                differences.push_str(&format!("{path} {when} {words}\n"));
+            }
+        }
+        differences.push_str(&diff::unified(path, &old.unwrap_or_default(), &new.unwrap_or_default()));
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_directories_that_changed_are_shown() {
+        let files = |names: &str, directory: Option<&str>| {
+            let mut files = Files::new();
+            files.insert("/names", Some(names.into()));
+            files.insert_directory("/d", directory.map(|name| vec!["x.conf".into(), name.into()]));
+            files
+        };
+        let old = files("one\n", Some("a.conf"));
+        assert_eq!(differences(&old, &old), "");
+        // Only the files that the server takes count, in any order.
+        assert_eq!(differences(&old, &files("one\n", Some("a.conf"))), "");
+        let shown = differences(&old, &files("two\n", Some("b.conf")));
+        assert!(shown.contains("-one\n+two\n") && shown.contains("-/d/a.conf\n+/d/b.conf\n"), "{shown}");
+        assert_eq!(differences(&files("", None), &Files::new()), "");
+        let shown = differences(&old, &files("one\n", None));
+        assert!(shown.contains("/d is now absent\n") && shown.contains("-/d/x.conf\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_any_more_has_changed() {
+        let (mut old, mut new) = (Files::new(), Files::new());
+        old.insert("/names", None);
+        new.insert_unreadable(Wanted::File("/names".into()), "permission denied");
+        assert_eq!(differences(&old, &new), "/names was absent\n/names is now unreadable: permission denied\n");
+        assert_eq!(differences(&new, &new), "");
+    }
+}
