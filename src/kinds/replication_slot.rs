@@ -246,7 +246,9 @@ impl Object<ReplicationSlot> {
                 Err(_) if deadline.is_some_and(|deadline| Instant::now() > deadline) => {
                     return Err(self.in_use("drop it"));
                 }
-                Err(_) => pause = (pause * 2 + Duration::from_millis(1)).min(Duration::from_millis(100)),
+                // Long enough for the session to end, and short enough that it is not back: each is tried in turn.
+                Err(_) if pause > Duration::from_millis(15) => pause = Duration::ZERO,
+                Err(_) => pause = pause * 2 + Duration::from_millis(1),
             }
         }
     }
