@@ -1,14 +1,15 @@
 //! A tour of pgsteward: every step prints the Rust that it runs (after `>`), the SQL that this means, and what came of it.
 //!
 //!     scripts/demo          on a private, throw-away server
-//!     scripts/demo DSN      on a server of yours
+//!     scripts/demo DSN      on a server of yours, whose pg_hba.conf it reads and does not change
 //!
 //! Everything that it makes is in the database `pgsteward_tour_shop` or has a name that begins with
 //! `pgsteward_tour_`, and is dropped at the end, as is what an earlier run left behind.
+use pgsteward::hba::Connection;
 use pgsteward::testing::TestServer;
 use pgsteward::{
-    Body, Cluster, Column, Constraint, Cycle, Database, Identity, Index, Kind, MaterializedView, OsCommand, Procedure,
-    RefreshMode, ReplicationSlot, Result, Role, Schema, Sequence, SequenceValue, Sessions, Table, View, sql,
+    Body, Cluster, Column, Constraint, Cycle, Database, Error, Identity, Index, Kind, MaterializedView, OsCommand,
+    Procedure, RefreshMode, ReplicationSlot, Result, Role, Schema, Sequence, SequenceValue, Sessions, Table, View, sql,
 };
 use std::fmt::Display;
 use std::time::Duration;
@@ -74,7 +75,8 @@ fn tour(cluster: &Cluster, other: &Cluster) -> Result<()> {
     plans(&shop)?;
     owners(&shop)?;
     refusals(&shop)?;
-    sessions(cluster, &shop)
+    sessions(cluster, &shop)?;
+    access(cluster)
 }
 
 fn roles(cluster: &Cluster) -> Result<()> {
@@ -336,7 +338,52 @@ fn sessions(cluster: &Cluster, shop: &Cluster) -> Result<()> {
     Ok(())
 }
 
+fn access(cluster: &Cluster) -> Result<()> {
+    heading("pg_hba.conf: a list of rules, changed here, and on the server by alter() alone");
+    match judged(cluster) {
+        // A server of yours may not let you see the file.
+        Err(error @ (Error::Denied { .. } | Error::Unsupported { .. })) => came(error),
+        result => return result,
+    }
+    Ok(())
+}
+
+fn judged(cluster: &Cluster) -> Result<()> {
+    run!(let mut hba = cluster.hba_rules()?);
+    came(format!("{} rules in {}", hba.len(), hba.path()));
+    run!(let rule = format!("host {SHOP} {APP} 10.0.0.0/8 scram-sha-256"));
+    run!(hba.insert(0, &rule)?);
+    sql_of("hba.changes()", hba.changes());
+    run!(let connection = Connection::tcp([10, 0, 0, 7], SHOP, APP));
+    came(run!(hba.decide(&connection)?));
+    run!(let addresses = [[10, 0, 0, 7], [127, 0, 0, 1], [192, 0, 2, 1]].map(Into::into));
+    run!(let matrix = hba.access_matrix([APP, OWNER], [SHOP, "postgres"], addresses)?);
+    sql_of("matrix", matrix);
+    run!(hba.push("host all nobody 192.0.2.0/24 password")?);
+    run!(let findings = hba.lint()?);
+    findings.iter().for_each(came);
+    came(run!(hba.push("host all all 10.0.0.0/33 md5")).unwrap_err());
+    run!(hba.revert());
+    Ok(())
+}
+
+fn access_changed(cluster: &Cluster) -> Result<()> {
+    heading("pg_hba.conf on the server: replaced as a whole, checked, loaded, tried by a new connection, or put back");
+    run!(let mut hba = cluster.hba_rules()?);
+    run!(hba.insert(0, "local all all reject")?);
+    came(run!(hba.alter()).unwrap_err());
+    run!(hba.replace(0, "local all pgsteward_tour_app reject # closed")?);
+    run!(let outcome = hba.alter()?);
+    came(format!("lines added: {}, loaded: {}, tried: {}", outcome.lines_added, outcome.reloaded, outcome.probed));
+    came(format!("the old file is {}", outcome.backup.unwrap_or_default()));
+    run!(let backups = hba.backups()?);
+    run!(hba.restore(&backups[0])?);
+    came(format!("{} rules: the old file is back, by the same way", hba.len()));
+    Ok(())
+}
+
 fn server_itself(cluster: &Cluster) -> Result<()> {
+    access_changed(cluster)?;
     heading("The server itself");
     let output = run!(cluster.run_os_command(OsCommand::new("wc -l < pg_hba.conf; echo oops >&2; exit 3"))?);
     came(format!("exit code {}, {:?}, {:?}", output.exit_code, output.stdout_text(), output.stderr_text()));
