@@ -12,6 +12,7 @@ documents! {
     Database: "docs/database.md",
     Design: "docs/design.md",
     FromPgmob: "docs/from-pgmob.md",
+    Hba: "docs/hba.md",
     LargeObject: "docs/large_object.md",
     MaterializedView: "docs/materialized_view.md",
     Procedure: "docs/procedure.md",
