@@ -290,6 +290,16 @@ fn rules_can_be_typed() {
     }
 }
 
+#[test]
+fn a_backslash_at_the_end_of_a_rule_does_not_continue_it() {
+    let mut hba = read("local all all peer\n");
+    let mut rule = HbaRule::parse("local all all peer").unwrap();
+    rule.options.push(HbaOption::new("map", "x\\"));
+    hba.insert(0, &rule).unwrap();
+    assert_eq!(text(&hba), "local all all peer map=\"x\\\"\nlocal all all peer\n");
+    assert_eq!(read(&text(&hba)).len(), 2);
+}
+
 const SECRETS: &str = "\
 local all all peer
 # host all all all ldap ldapbindpasswd=GEHEIM1

@@ -218,3 +218,90 @@ impl Assembler<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::ServerVersion;
+
+    fn dialect(version: &str) -> Dialect {
+        Dialect::new(ServerVersion::parse(version).unwrap())
+    }
+
+    fn files(all: &[(&str, &str)]) -> Files {
+        let mut files = Files::new();
+        all.iter().for_each(|(path, text)| files.insert(format!("/{path}"), Some(text.as_bytes().to_vec())));
+        files
+    }
+
+    /// Where each record is, its words, and what is wrong with it.
+    fn said(files: &Files, version: &str) -> Vec<(String, Result<String, String>)> {
+        let Assembled::Whole(all) = assemble("/main", files, &dialect(version)) else { panic!("something is missing") };
+        let words = |record: Record| {
+            let texts = record.fields.iter().flatten().map(|token| String::from_utf8_lossy(&token.bytes).into_owned());
+            record.trouble.map_or(Ok(texts.collect::<Vec<_>>().join(" ")), |trouble| Err(trouble.problem))
+        };
+        all.into_iter().map(|one| (format!("{}:{}", one.file, one.line), words(one.record))).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_round_by_round() {
+        let mut files = Files::new();
+        let missing = |files: &Files| match assemble("/d/main", files, &dialect("16")) {
+            Assembled::Missing(wanted) => wanted,
+            Assembled::Whole(all) => panic!("{all:?}"),
+        };
+        assert_eq!(missing(&files), [Wanted::File("/d/main".into())]);
+        files.insert("/d/main", Some(b"include a\nlocal @b @b peer\ninclude_dir c\nlocal @b x peer".to_vec()));
+        let wanted = [Wanted::File("/d/a".into()), Wanted::File("/d/b".into()), Wanted::Directory("/d/c".into())];
+        assert_eq!(missing(&files), wanted);
+        files.insert("/d/a", None);
+        files.insert("/d/b", Some(b"@/e".to_vec()));
+        files.insert_directory("/d/c", Some(vec!["x.conf".into()]));
+        assert_eq!(missing(&files), [Wanted::File("/d/c/x.conf".into()), Wanted::File("/e".into())]);
+    }
+
+    #[test]
+    fn records_stand_where_they_are_included() {
+        let files =
+            files(&[("main", "a @words b\ninclude more\nc"), ("words", "x\n\"y\" # z\n"), ("more", "d\n\ne f g")]);
+        let place = |file: &str, words: &str| (file.to_owned(), Ok(words.to_owned()));
+        let expected =
+            [place("/main:1", "a x y b"), place("/more:1", "d"), place("/more:3", "e f g"), place("/main:3", "c")];
+        assert_eq!(said(&files, "16"), expected);
+        let expected = [place("/main:1", "a x y b"), place("/main:2", "include more"), place("/main:3", "c")];
+        assert_eq!(said(&files, "15"), expected);
+    }
+
+    #[test]
+    fn circles_and_depths_are_faults() {
+        let circle = files(&[("main", "a @x\ninclude y"), ("x", "@z"), ("y", "b\ninclude main"), ("z", "@x")]);
+        let faults: Vec<_> = said(&circle, "16").into_iter().filter(|(_, said)| said.is_err()).collect();
+        let expected = [
+            ("/main:1".to_owned(), Err("/x, line 1: /z, line 1: \"/x\" includes itself".to_owned())),
+            ("/y:2".to_owned(), Err("\"/main\" includes itself".to_owned())),
+        ];
+        assert_eq!(faults, expected);
+        for (version, deepest) in [("16", 10), ("15", 100)] {
+            for (length, is_taken) in [(deepest, true), (deepest + 1, false)] {
+                let mut files = files(&[("main", "a @1")]);
+                for at in 1..=length {
+                    files.insert(format!("/{at}"), Some(format!("@{}", at + 1).into_bytes()));
+                }
+                files.insert(format!("/{length}"), Some(b"end".to_vec()));
+                assert_eq!(said(&files, version)[0].1.is_ok(), is_taken, "{version} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_that_name_others_many_times_over_come_to_an_end() {
+        let mut files = files(&[("main", "a @1")]);
+        for at in 1..10 {
+            files.insert(format!("/{at}"), Some(format!("@{} ", at + 1).repeat(20).into_bytes()));
+        }
+        files.insert("/10", Some(b"".to_vec()));
+        let said = said(&files, "16");
+        assert!(said[0].1.as_ref().is_err_and(|problem| problem.ends_with("are too large")), "{said:?}");
+    }
+}

@@ -304,7 +304,7 @@ impl Document {
         let previous = at.checked_sub(1).and_then(|previous| self.blocks.get(previous));
         let mut before = previous.map(|block| self.line(block).to_vec()).unwrap_or_default();
         let (length, lines) = (before.len(), count_lines(&before, reading));
-        while length > 0 && (!before.ends_with(b"\n") || is_open(&before, reading)) {
+        while length > 0 && is_open(&before, reading) {
             before.extend_from_slice(self.line_end(at));
         }
         let new_lines = count_lines(&before, reading);

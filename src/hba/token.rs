@@ -92,7 +92,7 @@ pub(crate) fn count_lines(bytes: &[u8], reading: Reading) -> usize {
     std::iter::from_fn(|| next_line(&mut lines, reading)).map(|line| line.count).sum()
 }
 
-/// Whether text behind these bytes would still belong to their last line, though that has an end.
+/// Whether text behind these bytes would still belong to their last line: it has no end, or is continued.
 pub(crate) fn is_open(bytes: &[u8], reading: Reading) -> bool {
     let longer = [bytes, b"x\n"].concat();
     pieces(&longer, reading).last().is_some_and(|piece| piece.range.start < bytes.len())

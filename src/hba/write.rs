@@ -157,21 +157,8 @@ fn refuse(rule: &HbaRule, dialect: &Dialect) -> Result<()> {
     if files {
         return refused("an @file in it has no name");
     }
-    match (&rule.address, rule.connection) {
-        (Some(_), ConnectionType::Local) => return refused("local has no address"),
-        (None, other) if other != ConnectionType::Local => return refused("it needs an address: all, for every one"),
-        (Some(HbaAddress::Network { address, mask }), _) if address.is_ipv4() != mask.is_ipv4() => {
-            return refused("its mask is of another family than its address");
-        }
-        (Some(HbaAddress::Domain(name)), _) if !name.as_bytes().starts_with(b".") => {
-            return refused("a domain begins with a dot");
-        }
-        (Some(HbaAddress::Host(name) | HbaAddress::Domain(name)), _)
-            if name.as_bytes().contains(&b'/') || address::numeric(name.as_bytes()).is_some() =>
-        {
-            return refused("its host name would be read as a network");
-        }
-        _ => {}
+    if let Some(why) = address_fault(rule) {
+        return refused(why);
     }
     let is_word =
         |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -190,6 +177,25 @@ fn refuse(rule: &HbaRule, dialect: &Dialect) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What is wrong with the address of a rule.
+fn address_fault(rule: &HbaRule) -> Option<&'static str> {
+    match (&rule.address, rule.connection) {
+        (Some(_), ConnectionType::Local) => Some("local has no address"),
+        (None, ConnectionType::Local) => None,
+        (None, _) => Some("it needs an address: all, for every one"),
+        (Some(HbaAddress::Network { address, mask }), _) if address.is_ipv4() != mask.is_ipv4() => {
+            Some("its mask is of another family than its address")
+        }
+        (Some(HbaAddress::Domain(name)), _) if !name.as_bytes().starts_with(b".") => Some("a domain begins with a dot"),
+        (Some(HbaAddress::Host(name) | HbaAddress::Domain(name)), _)
+            if name.as_bytes().contains(&b'/') || address::numeric(name.as_bytes()).is_some() =>
+        {
+            Some("its host name would be read as a network")
+        }
+        _ => None,
+    }
 }
 
 /// Every text in a rule that a user chose.
