@@ -56,7 +56,7 @@ mod traps;
 mod world;
 mod write;
 
-pub use self::alter_options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
+pub use self::alter_options::{HbaAlterOptions, HbaBackup, HbaOutcome, HbaProbe, HbaWrite, OnLockOut};
 pub use self::connection::{Connection, ConnectionKind, Replication};
 pub use self::decide::Judge;
 pub use self::decision::{Access, Decision, Doubt, Mismatch, Outcome, RulePlace, Unknown};

@@ -81,7 +81,7 @@ fn expected(row: &Value) -> Row {
 /// A server as the one that the case was seen on.
 fn dialect(major: u64, case: &Value, expected: &Value) -> Dialect {
     let mut dialect = Dialect::new(ServerVersion::parse(&major.to_string()).unwrap());
-    dialect.tls = case["server_ssl"].as_bool();
+    dialect.ssl = case["server_ssl"].as_bool();
     (dialect.sspi, dialect.bsd, dialect.oauth_validators) = (Some(false), Some(false), Some(Vec::new()));
     let has = expected["build_has_option"].as_bool();
     match case["build_option"].as_str() {

@@ -189,7 +189,7 @@ fn p058_what_a_server_refuses_is_told_before_anything_is_written() {
 #[test]
 fn rules_that_can_never_match_are_warned_of() {
     let mut dialect = dialect("16");
-    (dialect.tls, dialect.gssapi) = (Some(false), Some(false));
+    (dialect.ssl, dialect.gssapi) = (Some(false), Some(false));
     let text = "hostssl all all all md5\nhostgssenc all all all md5\nhost all all all md5\n";
     let hba = HbaFile::from_bytes("pg_hba.conf", text, dialect);
     let lines: Vec<_> = hba.warnings().iter().map(|warning| warning.line).collect();

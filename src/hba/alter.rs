@@ -1,5 +1,5 @@
 //! The rules of a cluster, read from its server and brought back to it.
-use super::alter_options::{HbaBackup, HbaLockOut, HbaOptions, HbaOutcome};
+use super::alter_options::{HbaAlterOptions, HbaBackup, HbaOutcome, OnLockOut};
 use super::backups;
 use super::change::Change;
 use super::dialect::Dialect;
@@ -42,7 +42,7 @@ impl Cluster {
         let standing = Standing::ask(self)?;
         let path = standing.path()?.to_owned();
         let mut dialect = Dialect::new(self.version().clone());
-        (dialect.tls, dialect.oauth_validators) = (standing.tls, standing.oauth_validators.clone());
+        (dialect.ssl, dialect.oauth_validators) = (standing.ssl, standing.oauth_validators.clone());
         let content = fetch_file(self, &standing, &path)?.ok_or_else(|| no_file(&path))?;
         let files = fetch_included(self, &standing, &path, content, &dialect)?;
         Ok(HbaRules::new(self.clone(), path, files, dialect))
@@ -50,12 +50,12 @@ impl Cluster {
 }
 
 impl HbaRules {
-    /// Brings the changes to the server, with the safe [`HbaOptions`].
+    /// Brings the changes to the server, with the safe [`HbaAlterOptions`].
     ///
     /// # Errors
     /// As for [`alter_with`](HbaRules::alter_with).
     pub fn alter(&mut self) -> Result<HbaOutcome> {
-        self.alter_with(&HbaOptions::new())
+        self.alter_with(&HbaAlterOptions::new())
     }
 
     /// Brings the changes to the server, and has it go by them. Without changes nothing is sent.
@@ -81,7 +81,7 @@ impl HbaRules {
     /// `pg_hba_file_rules`, and `EXECUTE` on `pg_hba_file_rules()` and `pg_reload_conf()`. [`Error::Unsupported`](crate::Error::Unsupported) for a
     /// file that Patroni or CloudNativePG writes. [`Error::Connection`](crate::Error::Connection) when the new connection was not let in.
     /// [`Error::OsCommand`](crate::Error::OsCommand) when the server could not write, on a full disk say.
-    pub fn alter_with(&mut self, options: &HbaOptions) -> Result<HbaOutcome> {
+    pub fn alter_with(&mut self, options: &HbaAlterOptions) -> Result<HbaOutcome> {
         if !self.is_changed() && self.before().old_bytes() == self.old_bytes() {
             return Ok(HbaOutcome::nothing());
         }
@@ -94,7 +94,7 @@ impl HbaRules {
     }
 
     /// Brings a content to the server, or into the plan.
-    fn bring(&mut self, after: HbaFile, options: &HbaOptions) -> Result<HbaOutcome> {
+    fn bring(&mut self, after: HbaFile, options: &HbaAlterOptions) -> Result<HbaOutcome> {
         let (outcome, included) = bring(self.cluster(), self.before(), &after, options)?;
         if self.cluster().is_plan() {
             self.plan(after);
@@ -132,14 +132,14 @@ impl HbaRules {
     /// As for [`alter_with`](HbaRules::alter_with); [`Error::NotFound`](crate::Error::NotFound) if the copy is gone;
     /// [`Error::Invalid`](crate::Error::Invalid) if its content is not the one that its name tells.
     pub fn restore(&mut self, backup: &HbaBackup) -> Result<HbaOutcome> {
-        self.restore_with(backup, &HbaOptions::new())
+        self.restore_with(backup, &HbaAlterOptions::new())
     }
 
     /// The same with other options.
     ///
     /// # Errors
     /// As for [`restore`](HbaRules::restore).
-    pub fn restore_with(&mut self, backup: &HbaBackup, options: &HbaOptions) -> Result<HbaOutcome> {
+    pub fn restore_with(&mut self, backup: &HbaBackup, options: &HbaAlterOptions) -> Result<HbaOutcome> {
         let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
         let standing = Standing::ask(cluster)?;
         let content = fetch_file(cluster, &standing, &backup.path)?.ok_or_else(|| no_file(&backup.path))?;
@@ -155,7 +155,7 @@ fn bring(
     cluster: &Cluster,
     before: &HbaFile,
     after: &HbaFile,
-    options: &HbaOptions,
+    options: &HbaAlterOptions,
 ) -> Result<(HbaOutcome, Option<Files>)> {
     let (path, old, new) = (before.path(), before.old_bytes(), after.old_bytes());
     if old == new {
@@ -173,7 +173,7 @@ fn bring(
     let judged = Included { cluster, standing: &standing, after };
     let change = Change { cluster, standing: &standing, path, old, new, options, included: judged };
     change.check()?;
-    if options.lock_out == HbaLockOut::Refuse {
+    if options.lock_out == OnLockOut::Refuse {
         check_lock_outs(cluster, before, after)?;
     }
     change.make().map(|(outcome, files)| (outcome, Some(files)))

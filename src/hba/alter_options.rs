@@ -4,30 +4,30 @@ use std::fmt;
 /// How `HbaRules::alter_with` goes about it.
 ///
 /// ```
-/// use pgsteward::hba::{HbaOptions, HbaWrite};
-/// let mut options = HbaOptions::new();
+/// use pgsteward::hba::{HbaAlterOptions, HbaWrite};
+/// let mut options = HbaAlterOptions::new();
 /// options.write = HbaWrite::InPlace;
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct HbaOptions {
+pub struct HbaAlterOptions {
     /// How the file is written. [`HbaWrite::Replace`] by default.
     pub write: HbaWrite,
     /// How many copies of older files are kept beside it: 10 by default. The newest is kept in any case.
     pub backups: usize,
     /// Whether a new connection must be let in under the new rules. [`HbaProbe::Connect`] by default.
     pub probe: HbaProbe,
-    /// What is done about rules that lock somebody out. [`HbaLockOut::Refuse`] by default.
-    pub lock_out: HbaLockOut,
+    /// What is done about rules that lock somebody out. [`OnLockOut::Refuse`] by default.
+    pub lock_out: OnLockOut,
 }
 
-impl Default for HbaOptions {
+impl Default for HbaAlterOptions {
     fn default() -> Self {
-        Self { write: HbaWrite::Replace, backups: 10, probe: HbaProbe::Connect, lock_out: HbaLockOut::Refuse }
+        Self { write: HbaWrite::Replace, backups: 10, probe: HbaProbe::Connect, lock_out: OnLockOut::Refuse }
     }
 }
 
-impl HbaOptions {
+impl HbaAlterOptions {
     /// The defaults, which are the safe ones.
     pub fn new() -> Self {
         Self::default()
@@ -75,7 +75,7 @@ pub enum HbaProbe {
 /// What is done about rules under which the present session, or a replica that is now connected, could not connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum HbaLockOut {
+pub enum OnLockOut {
     /// They are refused before anything is written.
     Refuse,
     /// They are written.

@@ -1,5 +1,5 @@
 //! A change of the file from end to end: written, checked, loaded, tried; or undone.
-use super::alter_options::{HbaOptions, HbaOutcome, HbaProbe, HbaWrite};
+use super::alter_options::{HbaAlterOptions, HbaOutcome, HbaProbe, HbaWrite};
 use super::diff;
 use super::files::Files;
 use super::in_place::name_copy;
@@ -20,7 +20,7 @@ pub(crate) struct Change<'a> {
     pub(crate) path: &'a str,
     pub(crate) old: &'a [u8],
     pub(crate) new: &'a [u8],
-    pub(crate) options: &'a HbaOptions,
+    pub(crate) options: &'a HbaAlterOptions,
     /// The files that the new content includes, as they were judged.
     pub(crate) included: Included<'a>,
 }
@@ -106,7 +106,7 @@ impl Change<'_> {
     }
 
     fn swap(&self) -> Swap<'_> {
-        let HbaOptions { write, backups, .. } = *self.options;
+        let HbaAlterOptions { write, backups, .. } = *self.options;
         let Self { cluster, standing, path, old, new, .. } = *self;
         Swap { cluster, standing, path, old, new, write, copies: Some(backups) }
     }

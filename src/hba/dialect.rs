@@ -10,7 +10,7 @@ pub struct Dialect {
     /// The server's version.
     pub version: ServerVersion,
     /// The setting `ssl`.
-    pub tls: Option<bool>,
+    pub ssl: Option<bool>,
     /// Whether it was built with GSSAPI.
     pub gssapi: Option<bool>,
     /// Whether it was built with LDAP.
@@ -28,7 +28,7 @@ pub struct Dialect {
 impl Dialect {
     /// A server of which nothing but the version is known.
     pub fn new(version: ServerVersion) -> Self {
-        Self { version, tls: None, gssapi: None, ldap: None, pam: None, bsd: None, sspi: None, oauth_validators: None }
+        Self { version, ssl: None, gssapi: None, ldap: None, pam: None, bsd: None, sspi: None, oauth_validators: None }
     }
 
     /// How a file is taken into lines and words.

@@ -179,7 +179,7 @@ pub(super) fn check_lock_outs(cluster: &Cluster, before: &HbaFile, after: &HbaFi
         [] => Ok(()),
         found => {
             let sessions: Vec<_> = found.iter().map(LockOut::to_string).collect();
-            let why = format!("{}; HbaOptions::lock_out allows it", sessions.join("; "));
+            let why = format!("{}; HbaAlterOptions::lock_out allows it", sessions.join("; "));
             Err(Error::invalid(format!("rules for {}", after.path()), why))
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         files.insert("/etc/names", Some(b"a ,b\n\"c\n".to_vec()));
         files.insert("/etc/more", Some(b"local a ,b all peer".to_vec()));
         let mut dialect = Dialect::new(world(18).version);
-        dialect.tls = Some(false);
+        dialect.ssl = Some(false);
         let file = HbaFile::with_files("/etc/pg_hba.conf", files, dialect);
         let mut world = world(18);
         world.ssl = Some(false);

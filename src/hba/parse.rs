@@ -143,7 +143,7 @@ fn connection(token: &Token, dialect: &Dialect) -> Result<ConnectionType, Troubl
 /// Why such a rule is taken by the server and yet can never match.
 fn cannot_match(connection: ConnectionType, dialect: &Dialect) -> Option<&'static str> {
     match connection {
-        ConnectionType::HostSsl if dialect.tls == Some(false) => {
+        ConnectionType::HostSsl if dialect.ssl == Some(false) => {
             Some("hostssl can never match, because TLS is off (the setting ssl)")
         }
         ConnectionType::HostGssEnc if dialect.gssapi == Some(false) => {

@@ -150,7 +150,7 @@ pub(crate) struct Standing {
     /// Whether the role has `EXECUTE` on `lo_export`.
     may_export: bool,
     /// The setting `ssl`.
-    pub(super) tls: Option<bool>,
+    pub(super) ssl: Option<bool>,
     /// The libraries in `oauth_validator_libraries`, if the role may see them and the server has it.
     pub(super) oauth_validators: Option<Vec<String>>,
 }
@@ -177,7 +177,7 @@ impl Standing {
             temporary_tables: row.truth("temporary_tables")?,
             logs_parameters: row.truth("logs_parameters")?,
             may_export: row.truth("may_export")?,
-            tls: row.optional("tls")?.map(|tls| tls == "on"),
+            ssl: row.optional("ssl")?.map(|ssl| ssl == "on"),
             oauth_validators: row.optional("oauth")?.map(|setting| libraries(&setting)),
         })
     }
@@ -252,7 +252,7 @@ fn question() -> Sql {
     sql!(
         "SELECT current_user::text AS role, ARRAY[{}]::text[] AS rights, \
          (SELECT min(rolname::text) FROM pg_catalog.pg_roles WHERE rolname IN ({})) AS service, \
-         {} AS path, {} AS data_directory, {} AS oauth, pg_catalog.current_setting('ssl') AS tls, \
+         {} AS path, {} AS data_directory, {} AS oauth, pg_catalog.current_setting('ssl') AS ssl, \
          (pg_catalog.current_setting('is_superuser') = 'on')::text AS superuser, \
          (pg_catalog.current_setting('transaction_read_only') = 'off' \
           AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'))::text AS temporary_tables, \
@@ -284,7 +284,7 @@ mod tests {
             temporary_tables: true,
             logs_parameters: false,
             may_export: false,
-            tls: None,
+            ssl: None,
             oauth_validators: None,
         }
     }

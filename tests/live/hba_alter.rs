@@ -1,6 +1,6 @@
 //! pg_hba.conf on the server: read, replaced, put back.
 use crate::support::{unique, wait_until};
-use pgsteward::hba::{HbaLockOut, HbaOptions, HbaProbe, HbaRules, HbaWrite};
+use pgsteward::hba::{HbaAlterOptions, HbaProbe, HbaRules, HbaWrite, OnLockOut};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Error, Ident, sql};
 use std::fs::{self, Permissions};
@@ -99,17 +99,17 @@ impl Drop for Directory {
     }
 }
 
-fn with(change: impl FnOnce(&mut HbaOptions)) -> HbaOptions {
-    let mut options = HbaOptions::new();
+fn with(change: impl FnOnce(&mut HbaAlterOptions)) -> HbaAlterOptions {
+    let mut options = HbaAlterOptions::new();
     change(&mut options);
     options
 }
 
-fn in_place() -> HbaOptions {
+fn in_place() -> HbaAlterOptions {
     with(|options| options.write = HbaWrite::InPlace)
 }
 
-fn unprobed() -> HbaOptions {
+fn unprobed() -> HbaAlterOptions {
     with(|options| options.probe = HbaProbe::Skip)
 }
 
@@ -198,7 +198,7 @@ fn p053_older_files_are_listed_and_brought_back() {
 fn p053_copies_of_one_second_are_told_apart() {
     let private = Private::start();
     let mut hba = private.rules();
-    let mut options = HbaOptions::new();
+    let mut options = HbaAlterOptions::new();
     (options.backups, options.probe) = (2, HbaProbe::Skip);
     let mut made = Vec::new();
     for round in 0..6 {
@@ -334,7 +334,7 @@ fn p056_rules_that_keep_the_writer_out_are_taken_back() {
     let old = private.text();
     hba.insert(0, "local all guest reject").unwrap();
     hba.insert(0, "local all postgres reject").unwrap();
-    let options = with(|options| options.lock_out = HbaLockOut::Allow);
+    let options = with(|options| options.lock_out = OnLockOut::Allow);
     let error = hba.alter_with(&options).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("pg_hba.conf rejects connection") && text.contains("put back and loaded"), "{text}");
@@ -342,7 +342,7 @@ fn p056_rules_that_keep_the_writer_out_are_taken_back() {
     assert!(private.is_let_in("postgres") && private.is_let_in("guest"));
     // Unless that is asked for.
     let mut options = unprobed();
-    options.lock_out = HbaLockOut::Allow;
+    options.lock_out = OnLockOut::Allow;
     let outcome = hba.alter_with(&options).unwrap();
     assert!(outcome.reloaded && !outcome.probed);
     assert!(!private.is_let_in("postgres") && !private.is_let_in("guest"));
@@ -368,7 +368,7 @@ fn rules_that_lock_out_the_writer_or_a_replica_are_refused_before_anything_is_wr
     }
     let mut hba = private.rules();
     hba.insert(0, "local replication all reject").unwrap();
-    hba.alter_with(&with(|options| options.lock_out = HbaLockOut::Allow)).unwrap();
+    hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow)).unwrap();
 }
 
 #[test]
@@ -682,7 +682,7 @@ fn a_timeout_does_not_stand_in_the_way_of_putting_the_old_file_back() {
             wait_until("the new file is made", staged);
             Command::new("flock").arg(&data).args(["sleep", "2"]).status().unwrap();
         });
-        hba.alter_with(&with(|options| options.lock_out = HbaLockOut::Allow))
+        hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow))
     });
     let error = result.unwrap_err();
     assert!(error.to_string().contains("put back and loaded"), "{error}");

@@ -25,7 +25,7 @@ impl Lab {
         let server = TestServer::with(options).unwrap();
         let cluster = Cluster::connect(&server.dsn()).unwrap();
         let mut dialect = Dialect::new(cluster.version().clone());
-        dialect.tls = Some(false);
+        dialect.ssl = Some(false);
         let validators = settings.iter().filter(|(name, _)| *name == "oauth_validator_libraries");
         dialect.oauth_validators = Some(validators.flat_map(|(_, names)| names.split(',')).map(Into::into).collect());
         let mut lab = Self { server, cluster, dialect };

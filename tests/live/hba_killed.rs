@@ -1,7 +1,7 @@
 //! A session, its server process or the whole server is killed while pg_hba.conf is changed.
 use crate::hba_alter::{Private, RULE};
 use crate::support::wait_until;
-use pgsteward::hba::{HbaOptions, HbaRules, HbaWrite};
+use pgsteward::hba::{HbaAlterOptions, HbaRules, HbaWrite};
 use pgsteward::{Cluster, Error};
 use std::fs;
 use std::io::{Read, Write};
@@ -272,7 +272,7 @@ fn p056_a_server_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_start
 #[test]
 fn a_half_written_file_is_put_back_and_one_of_others_is_left_with_the_copy_named() {
     let rounds = Rounds::new();
-    let mut options = HbaOptions::new();
+    let mut options = HbaAlterOptions::new();
     options.write = HbaWrite::InPlace;
     let mut seen = [0; 2];
     for answers in 0..rounds.answers() {
