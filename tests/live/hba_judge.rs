@@ -1,8 +1,8 @@
 //! Who may connect, as the server would decide it.
-use crate::support::{connect, fresh, major, server, unique};
+use crate::support::{connect, fresh, major, server, unique, wait_until};
 use pgsteward::hba::{
-    Access, Connection, ConnectionKind, Dialect, FindingKind, HbaFile, HbaName, Outcome, PeerKind, Replication,
-    Severity, World,
+    Access, Connection, ConnectionKind, Dialect, FindingKind, HbaAlterOptions, HbaFile, HbaName, HbaProbe,
+    LockOutReason, OnLockOut, Outcome, PeerKind, Replication, Severity, World,
 };
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Ident, sql};
@@ -501,4 +501,65 @@ fn a_change_that_locks_somebody_out_is_refused() {
     drop(standby);
     hba.insert(0, "local replication postgres trust").unwrap();
     assert_eq!(hba.lock_outs().unwrap(), []);
+}
+
+#[test]
+fn a_change_that_asks_a_replica_for_another_proof_is_refused_unless_it_is_allowed() {
+    let (server, cluster) = shop();
+    let _standby = server.standby().unwrap();
+    let replicas = || cluster.execute("SELECT FROM pg_stat_replication", &[]).unwrap().len();
+    wait_until("the standby streams", || replicas() == 1);
+    let mut hba = cluster.hba_rules().unwrap();
+    let trust = hba.index("local replication all trust").unwrap().unwrap();
+    hba.replace(trust, "local replication all scram-sha-256").unwrap();
+    let error = hba.alter().unwrap_err().to_string();
+    for words in ["the replica", "decides: trust;", "decides: scram-sha-256;", "OnLockOut::Allow"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let line = format!("line {} decides", hba.get(trust).unwrap().line());
+    assert!(error.contains(&line) && !error.contains("own session"), "{error}");
+    assert_eq!(std::fs::read(server.data_directory().join("pg_hba.conf")).unwrap(), hba.old_bytes());
+    let findings = hba.lint().unwrap();
+    let changed: Vec<_> =
+        findings.iter().filter(|finding| finding.kind == FindingKind::ChangedAuthentication).collect();
+    assert_eq!(changed.len(), 1, "{findings:?}");
+    assert_eq!(
+        (changed[0].severity(), changed[0].place.as_ref().unwrap().line),
+        (Severity::Warning, hba.get(trust).unwrap().line())
+    );
+
+    let mut others = cluster.hba_rules().unwrap();
+    let other = others.index("host replication all 127.0.0.1/32 trust").unwrap().unwrap();
+    others.replace(other, "host replication all 127.0.0.1/32 scram-sha-256").unwrap();
+    assert_eq!(others.lock_outs().unwrap(), []);
+    others.alter().unwrap();
+
+    hba.refresh().unwrap();
+    hba.replace(trust, "local replication all scram-sha-256").unwrap();
+    let mut options = HbaAlterOptions::new();
+    options.lock_out = OnLockOut::Allow;
+    hba.alter_with(&options).unwrap();
+    assert!(!hba.is_changed());
+}
+
+#[test]
+fn another_proof_for_this_session_is_tried_and_refused_only_where_nothing_tries_it() {
+    let (server, cluster) = shop();
+    let mut hba = cluster.hba_rules().unwrap();
+    hba.insert(0, "local postgres postgres scram-sha-256").unwrap();
+    let reason = hba.lock_outs().unwrap().remove(0).reason;
+    assert!(matches!(reason, LockOutReason::ChangedAuthentication { .. }), "{reason:?}");
+    let mut unprobed = HbaAlterOptions::new();
+    unprobed.probe = HbaProbe::Skip;
+    let error = hba.alter_with(&unprobed).unwrap_err().to_string();
+    assert!(error.contains("own session") && error.contains("OnLockOut::Allow"), "{error}");
+    // Without a password, the new connection is not let in.
+    let error = hba.alter().unwrap_err().to_string();
+    assert!(error.contains("password") && error.contains("put back and loaded"), "{error}");
+
+    cluster.execute("ALTER ROLE postgres PASSWORD 'geheim'", &[]).unwrap();
+    let known = Cluster::connect(&format!("{} password=geheim", server.dsn())).unwrap();
+    let mut hba = known.hba_rules().unwrap();
+    hba.insert(0, "local postgres postgres scram-sha-256").unwrap();
+    assert!(hba.alter().unwrap().probed);
 }
