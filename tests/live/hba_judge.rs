@@ -557,6 +557,7 @@ fn another_proof_for_this_session_is_tried_and_refused_only_where_nothing_tries_
     let error = hba.alter().unwrap_err().to_string();
     assert!(error.contains("password") && error.contains("put back and loaded"), "{error}");
 
+    cluster.execute("SET password_encryption = 'scram-sha-256'", &[]).unwrap();
     cluster.execute("ALTER ROLE postgres PASSWORD 'geheim'", &[]).unwrap();
     let known = Cluster::connect(&format!("{} password=geheim", server.dsn())).unwrap();
     let mut hba = known.hba_rules().unwrap();
