@@ -68,7 +68,7 @@ pub enum Error {
     /// A rule of pg_hba.conf is wrong. Nothing was sent.
     #[error("cannot read {file}, line {line}, column {column}: {problem}")]
     Hba {
-        /// The file, as the server names it, or `the rule` for one that was given as text.
+        /// The file, as the server names it, or `the rule` or `the address` for one that was given as text.
         file: String,
         /// The line in it, from 1.
         line: usize,

@@ -60,7 +60,11 @@ impl HbaRules {
 
     /// Brings the changes to the server, and has it go by them. Without changes nothing is sent.
     ///
-    /// 1. Rules that the server would refuse, and rules that lock somebody out, are refused.
+    /// 1. Rules that the server would refuse, and rules that lock somebody out, are refused: under which this program's
+    ///    session, or a replica that is now connected, could not connect again. A replica may be locked out, and that is
+    ///    refused too, by an authentication method that asks for what it need not have had before (`trust` to
+    ///    `scram-sha-256`). Whether this program has it, the new connection in step 4 shows; without one, it is refused.
+    ///    [`OnLockOut::Allow`] lets all of them pass.
     /// 2. The server replaces the file by the new one, as a whole, if it is still the one that was read. A copy of the old
     ///    one stays beside it: `pg_hba.conf.`, the time (UTC), a count, and the first 8 digits of its hash (SHA-256);
     ///    `pg_hba.conf.bak` points at the newest. The new content shows neither in the server's log nor in
@@ -174,7 +178,7 @@ fn bring(
     let change = Change { cluster, standing: &standing, path, old, new, options, included: judged };
     change.check()?;
     if options.lock_out == OnLockOut::Refuse {
-        check_lock_outs(cluster, before, after)?;
+        check_lock_outs(cluster, before, after, options.probe)?;
     }
     change.make().map(|(outcome, files)| (outcome, Some(files)))
 }

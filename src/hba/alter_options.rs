@@ -72,7 +72,8 @@ pub enum HbaProbe {
     Skip,
 }
 
-/// What is done about rules under which the present session, or a replica that is now connected, could not connect again.
+/// What is done about rules under which the present session, or a replica that is now connected, could not connect again,
+/// or perhaps not, because it is asked for another proof than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnLockOut {

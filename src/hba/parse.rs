@@ -51,6 +51,22 @@ fn read(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, 
     Ok(Parsed { rule: HbaRule { connection, databases, users, address, method, options }, warning })
 }
 
+/// The address that a record is, with its mask, and nothing else.
+pub(super) fn address(record: &Record) -> Result<HbaAddress, Trouble> {
+    if let Some(trouble) = &record.trouble {
+        return Err(trouble.clone());
+    }
+    let mut fields = Fields { fields: &record.fields, at: 0, end: record.end };
+    let address = fields.address()?;
+    match fields.rest().iter().flatten().next() {
+        None => Ok(address),
+        Some(token) => {
+            let problem = format!("the end was expected behind an address, but {} is there", shown(token));
+            Err(Trouble::new(token.column, problem))
+        }
+    }
+}
+
 /// The fields of a record that are still to be read.
 struct Fields<'a> {
     fields: &'a [Field],
@@ -85,6 +101,10 @@ impl<'a> Fields<'a> {
             }
         }
         let wrong = |problem: &str| Err(Trouble::new(token.column, format!("{} {problem}", shown(token))));
+        // What is in it stands in its place when a file is read.
+        if token.file().is_some() {
+            return Err(Trouble::new(token.column, format!("an address was expected, but {} is a file", shown(token))));
+        }
         let (start, bits) = match token.bytes.iter().position(|byte| *byte == b'/') {
             Some(slash) => (token.bytes.get(..slash).unwrap_or_default(), token.bytes.get(slash + 1..)),
             None => (token.bytes.as_slice(), None),

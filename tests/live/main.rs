@@ -4,6 +4,7 @@ mod conformance;
 mod databases;
 mod definitions;
 mod hba_alter;
+mod hba_decided;
 mod hba_files;
 mod hba_generated;
 mod hba_judge;
