@@ -113,7 +113,6 @@ impl HbaFile {
     pub fn extend<R: ToHbaRule>(&mut self, rules: impl IntoIterator<Item = R>) -> Result<()> {
         let ready = rules.into_iter().map(|rule| self.ready(rule)).collect::<Result<Vec<_>>>()?;
         ready.into_iter().for_each(|ready| self.document.insert(self.document.end(), ready));
-        self.document.count();
         Ok(())
     }
 
@@ -160,7 +159,6 @@ impl HbaFile {
         self.own(index)?;
         let ready = self.ready(rule)?;
         self.document.replace(index, ready);
-        self.document.count();
         Ok(())
     }
 
@@ -171,7 +169,6 @@ impl HbaFile {
     pub fn remove(&mut self, index: usize) -> Result<HbaRule> {
         let rule = self.own(index)?.rule.clone();
         self.document.remove([index].into_iter());
-        self.document.count();
         Ok(rule)
     }
 
@@ -184,7 +181,6 @@ impl HbaFile {
         let gone: Vec<_> = entries.filter(|(_, entry)| !keep(entry)).map(|(index, _)| index).collect();
         gone.iter().try_for_each(|index| self.own(*index).map(drop))?;
         self.document.remove(gone.into_iter());
-        self.document.count();
         Ok(())
     }
 
@@ -264,7 +260,6 @@ impl HbaFile {
     fn insert_line(&mut self, at: usize, rule: impl ToHbaRule) -> Result<()> {
         let ready = self.ready(rule)?;
         self.document.insert(at, ready);
-        self.document.count();
         Ok(())
     }
 
