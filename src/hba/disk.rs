@@ -1,5 +1,5 @@
 //! Reading a pg_hba.conf of this machine.
-use super::assemble::{Assembled, assemble};
+use super::assemble::missing;
 use super::dialect::Dialect;
 use super::files::{Files, Wanted};
 use super::list::HbaFile;
@@ -17,7 +17,7 @@ impl HbaFile {
         let bytes = fs::read(path).map_err(|error| Error::io(format!("read {path:?}"), error))?;
         let mut files = Files::new();
         files.insert(path, Some(bytes));
-        while let Assembled::Missing(wanted) = assemble(path, &files, &dialect) {
+        while let Some(wanted) = missing(path, &files, &dialect) {
             for wanted in wanted {
                 match wanted {
                     Wanted::File(path) => {

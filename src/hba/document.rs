@@ -1,5 +1,5 @@
 //! pg_hba.conf, line by line, with the exact bytes of every line.
-use super::assemble::{Assembled, assemble_pieces};
+use super::assemble::Assembler;
 use super::dialect::Dialect;
 use super::entry::HbaEntry;
 use super::fault::HbaFault;
@@ -71,26 +71,21 @@ impl Document {
     pub(super) fn new(path: &str, mut files: Files, dialect: Dialect) -> Self {
         let path: Arc<str> = path.into();
         let original = files.get(&path).flatten().unwrap_or_default();
-        let (mut pieces, located) = loop {
-            let mut pieces = pieces(&original, dialect.reading());
-            match assemble_pieces(Arc::clone(&path), &mut pieces, &files, &dialect) {
-                Assembled::Whole(located) => break (pieces, located),
-                Assembled::Missing(wanted) => wanted.into_iter().for_each(|wanted| files.give_up(wanted)),
+        let blocks = loop {
+            let mut assembler = Assembler::new(Arc::clone(&path), &files, &dialect);
+            let blocks = pieces(&original, dialect.reading()).map(|piece| Block {
+                text: Text::Kept(piece.range),
+                lines: piece.lines,
+                rows: assembler.records(piece.line, piece.record).map(|located| row(located, &dialect)).collect(),
+                place: Place::default(),
+                before: None,
+            });
+            let blocks = blocks.collect();
+            match assembler.missing() {
+                None => break blocks,
+                Some(missing) => missing.into_iter().for_each(|wanted| files.give_up(wanted)),
             }
         };
-        let blocks = pieces.drain(..).map(|piece| Block {
-            text: Text::Kept(piece.range),
-            lines: piece.lines,
-            rows: Vec::new(),
-            place: Place::default(),
-            before: None,
-        });
-        let mut blocks: Vec<_> = blocks.collect();
-        for located in located {
-            if let Some(block) = blocks.get_mut(located.piece) {
-                block.rows.push(row(located, &dialect));
-            }
-        }
         let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
         document.count(0);
         document
