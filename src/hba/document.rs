@@ -3,7 +3,7 @@ use super::assemble::Assembler;
 use super::dialect::Dialect;
 use super::entry::HbaEntry;
 use super::fault::HbaFault;
-use super::files::Files;
+use super::files::{Files, Wanted};
 use super::given::{Accepted, Row, row, rows};
 use super::layout;
 use super::rule::HbaRule;
@@ -68,27 +68,36 @@ enum Text {
 
 impl Document {
     /// Reads a file. What `files` does not have counts as absent.
-    pub(super) fn new(path: &str, mut files: Files, dialect: Dialect) -> Self {
+    pub(super) fn new(path: &str, mut files: Files, dialect: &Dialect) -> Self {
+        loop {
+            match Self::whole(path, &files, dialect) {
+                Ok(document) => return document,
+                Err(missing) => missing.into_iter().for_each(|wanted| files.give_up(wanted)),
+            }
+        }
+    }
+
+    /// The same, if nothing is missing of what the file names.
+    ///
+    /// # Errors
+    /// What has to be read; when it is there, there may be more.
+    pub(super) fn whole(path: &str, files: &Files, dialect: &Dialect) -> Result<Self, Vec<Wanted>> {
         let path: Arc<str> = path.into();
         let original = files.get(&path).flatten().unwrap_or_default();
-        let blocks = loop {
-            let mut assembler = Assembler::new(Arc::clone(&path), &files, &dialect);
-            let blocks = pieces(&original, dialect.reading()).map(|piece| Block {
-                text: Text::Kept(piece.range),
-                lines: piece.lines,
-                rows: assembler.records(piece.line, piece.record).map(|located| row(located, &dialect)).collect(),
-                place: Place::default(),
-                before: None,
-            });
-            let blocks = blocks.collect();
-            match assembler.missing() {
-                None => break blocks,
-                Some(missing) => missing.into_iter().for_each(|wanted| files.give_up(wanted)),
-            }
-        };
+        let mut assembler = Assembler::new(Arc::clone(&path), files, dialect);
+        let blocks = pieces(&original, dialect.reading()).map(|piece| Block {
+            text: Text::Kept(piece.range),
+            lines: piece.lines,
+            rows: assembler.records(piece.line, piece.record).map(|located| row(located, dialect)).collect(),
+            place: Place::default(),
+            before: None,
+        });
+        let blocks = blocks.collect();
+        assembler.missing().map_or(Ok(()), Err)?;
+        let (files, dialect) = (files.clone(), dialect.clone());
         let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
         document.count(0);
-        document
+        Ok(document)
     }
 
     /// Numbers lines and rules from a block on that was changed, or follows what is gone, as far as their numbers change.

@@ -4,7 +4,7 @@ use super::diff;
 use super::document::{Document, Ready};
 use super::entry::HbaEntry;
 use super::fault::{HbaFault, Trouble};
-use super::files::Files;
+use super::files::{Files, Wanted};
 use super::given::{ToHbaRule, accept};
 use super::rule::HbaRule;
 use crate::cluster::Cluster;
@@ -56,7 +56,12 @@ impl HbaFile {
     }
 
     pub(crate) fn with_files(path: &str, files: Files, dialect: Dialect) -> Self {
-        Self { document: Document::new(path, files, dialect) }
+        Self { document: Document::new(path, files, &dialect) }
+    }
+
+    /// Reads a file, if `files` has all that it names; what else has to be read, if not.
+    pub(super) fn whole(path: &str, files: &Files, dialect: &Dialect) -> Result<Self, Vec<Wanted>> {
+        Ok(Self { document: Document::whole(path, files, dialect)? })
     }
 
     /// How many rules there are, those of included files counted.
@@ -205,8 +210,7 @@ impl HbaFile {
 
     /// Undoes all changes.
     pub fn revert(&mut self) {
-        let (files, dialect) = (self.files().clone(), self.dialect().clone());
-        self.document = Document::new(self.path(), files, dialect);
+        self.document = Document::new(self.path(), self.files().clone(), self.dialect());
     }
 
     /// What a server would refuse the file for, as it is now with its changes; the files that it includes are as they

@@ -197,9 +197,16 @@ impl<'a> Cursor<'a> {
     }
 
     /// Characters are counted, not bytes: the place is for people.
-    fn step(&mut self, byte: u8) {
-        self.at += 1;
-        self.column += usize::from(byte & 0xC0 != 0x80);
+    fn step(&mut self, bytes: &[u8]) {
+        self.at += bytes.len();
+        self.column += bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+    }
+
+    /// The bytes from here on that mean nothing but themselves.
+    fn plain(&self, inside: bool) -> &'a [u8] {
+        let rest = self.line.get(self.at..).unwrap_or_default();
+        let means_more = |byte: &u8| *byte == b'"' || !inside && (is_blank(*byte) || matches!(*byte, b'#' | b','));
+        rest.get(..rest.iter().position(means_more).unwrap_or(rest.len())).unwrap_or_default()
     }
 
     fn peek(&self) -> Option<u8> {
@@ -209,7 +216,7 @@ impl<'a> Cursor<'a> {
     /// The next token, and whether a comma ends it; none at the end of the line.
     fn token(&mut self) -> Result<Option<(Token, bool)>, Trouble> {
         while let Some(byte) = self.peek().filter(|byte| is_blank(*byte) || *byte == b',') {
-            self.step(byte);
+            self.step(&[byte]);
         }
         self.start = self.at;
         let column = self.column;
@@ -223,15 +230,16 @@ impl<'a> Cursor<'a> {
                 self.comment = self.comment.or(Some(self.at));
                 break;
             }
-            if self.reading.longest_word.is_some_and(|longest| bytes.len() >= longest) {
+            let plain = self.plain(inside);
+            if self.reading.longest_word.is_some_and(|longest| bytes.len() + plain.len().max(1) > longest) {
                 return Err(Trouble::new(column, "the word is longer than this version of the server can read".into()));
             }
-            match byte {
-                b',' if !inside => {
+            match (byte, plain) {
+                (b',', []) => {
                     comma = true;
                     break;
                 }
-                b'"' => {
+                (_, []) => {
                     if was_quote {
                         bytes.push(byte);
                     }
@@ -240,13 +248,14 @@ impl<'a> Cursor<'a> {
                     inside = !inside;
                     any_quote = true;
                     quoted |= bytes.is_empty();
+                    self.step(&[byte]);
                 }
-                _ => {
-                    bytes.push(byte);
+                (_, plain) => {
+                    bytes.extend_from_slice(plain);
                     was_quote = false;
+                    self.step(plain);
                 }
             }
-            self.step(byte);
         }
         Ok((any_quote || !bytes.is_empty()).then_some((Token { bytes, quoted, column }, comma)))
     }
