@@ -383,6 +383,38 @@ fn rules_of_included_files_are_listed_and_not_changed() {
 }
 
 #[test]
+fn rules_around_what_is_included_are_numbered_as_they_are_read() {
+    let directory = Directory(std::env::temp_dir().join(format!("pgsteward-hba-lines-{}", std::process::id())));
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let path = directory.0.join("pg_hba.conf").to_str().unwrap().to_owned();
+    std::fs::write(directory.0.join("more"), "nonsense\nlocal b b trust\nlocal c c trust\n").unwrap();
+    std::fs::write(&path, "local a a trust\ninclude more\nlocal d d trust\ninclude more\nlocal @empty peer\n").unwrap();
+    std::fs::write(directory.0.join("empty"), "").unwrap();
+    let mut hba = HbaFile::open(&path, dialect("16")).unwrap();
+    let changes: [&dyn Fn(&mut HbaFile); 11] = [
+        &|hba| hba.replace(3, "local x x trust").unwrap(),
+        &|hba| hba.insert(1, "local f f trust").unwrap(),
+        &|hba| hba.replace(1, "local g g reject").unwrap(),
+        &|hba| hba.insert(5, "local h h trust").unwrap(),
+        &|hba| drop(hba.remove(0).unwrap()),
+        &|hba| hba.push("local i i trust").unwrap(),
+        &|hba| drop(hba.remove(3).unwrap()),
+        &|hba| hba.retain(|rule| rule.file().ends_with("more") || rule.line() > 4).unwrap(),
+        &|hba| hba.push("local j j trust").unwrap(),
+        &|hba| hba.insert(0, "local k k trust").unwrap(),
+        // The file has no word, and what is left is no rule.
+        &|hba| hba.replace(0, "local k @empty trust").unwrap(),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        change(&mut hba);
+        std::fs::write(&path, hba.new_bytes()).unwrap();
+        let again = HbaFile::open(&path, dialect("16")).unwrap();
+        assert_eq!(hba.iter().collect::<Vec<_>>(), again.iter().collect::<Vec<_>>(), "change {at}");
+        assert_eq!(hba.faults(), again.faults(), "change {at}");
+    }
+}
+
+#[test]
 fn a_hundred_thousand_rules_take_linear_time() {
     let text = |count: usize| {
         let rules =
@@ -452,6 +484,7 @@ fn is_consistent(hba: &HbaFile) -> Result<(), TestCaseError> {
     let places = |hba: &HbaFile| hba.iter().map(|rule| (rule.line(), rule.effective().clone())).collect::<Vec<_>>();
     prop_assert_eq!(places(&again), places(hba), "{}", String::from_utf8_lossy(&hba.new_bytes()));
     prop_assert_eq!(again.faults(), hba.faults());
+    prop_assert_eq!(again.warnings(), hba.warnings());
     prop_assert_eq!(hba.is_changed(), !hba.changes().is_empty());
     Ok(())
 }
@@ -482,10 +515,14 @@ proptest! {
     #[test]
     fn a_list_after_any_changes_is_what_its_bytes_say(
         bytes in document(), new: bool,
-        changes in prop::collection::vec((0..5, any::<prop::sample::Index>(), prop::sample::select(RULES)), 1..8)
+        changes in prop::collection::vec((0..7, any::<prop::sample::Index>(), prop::sample::select(RULES)), 1..8)
     ) {
-        let mut hba = HbaFile::from_bytes("pg_hba.conf", bytes.clone(), dialect(if new { "18" } else { "13" }));
-        let mut rules: Vec<_> = hba.iter().map(|entry| HbaRule::clone(entry)).collect();
+        let mut dialect = dialect(if new { "18" } else { "13" });
+        // Then hostssl is warned of.
+        dialect.ssl = Some(false);
+        let mut hba = HbaFile::from_bytes("pg_hba.conf", bytes.clone(), dialect);
+        let old: Vec<_> = hba.iter().map(|entry| HbaRule::clone(entry)).collect();
+        let mut rules = old.clone();
         for (change, place, text) in changes {
             let (count, before) = (rules.len(), hba.new_bytes());
             let rule = HbaFile::from_bytes("", text, hba.dialect().clone()).get(0).map(|entry| HbaRule::clone(entry)).unwrap();
@@ -518,6 +555,14 @@ proptest! {
                 4 => {
                     hba.push(text).unwrap();
                     rules.push(rule);
+                }
+                5 => {
+                    hba.retain(|entry| entry.address == rule.address).unwrap();
+                    rules.retain(|other| other.address == rule.address);
+                }
+                6 => {
+                    hba.revert();
+                    rules.clone_from(&old);
                 }
                 _ => {}
             }

@@ -1,5 +1,4 @@
 //! Reading a pg_hba.conf of this machine.
-use super::assemble::{Assembled, assemble};
 use super::dialect::Dialect;
 use super::files::{Files, Wanted};
 use super::list::HbaFile;
@@ -17,22 +16,28 @@ impl HbaFile {
         let bytes = fs::read(path).map_err(|error| Error::io(format!("read {path:?}"), error))?;
         let mut files = Files::new();
         files.insert(path, Some(bytes));
-        while let Assembled::Missing(wanted) = assemble(path, &files, &dialect) {
-            for wanted in wanted {
-                match wanted {
-                    Wanted::File(path) => {
-                        let bytes = present(fs::read(&path), &path)?;
-                        files.insert(path, bytes);
-                    }
-                    Wanted::Directory(path) => {
-                        let names = present(names(&path), &path)?;
-                        files.insert_directory(path, names);
-                    }
-                }
+        loop {
+            match Self::whole(path, &files, &dialect) {
+                Ok(file) => return Ok(file),
+                Err(missing) => missing.into_iter().try_for_each(|wanted| read(wanted, &mut files))?,
             }
         }
-        Ok(Self::with_files(path, files, dialect))
     }
+}
+
+/// Reads one file, or the names of those in a directory.
+fn read(wanted: Wanted, files: &mut Files) -> Result<()> {
+    match wanted {
+        Wanted::File(path) => {
+            let bytes = present(fs::read(&path), &path)?;
+            files.insert(path, bytes);
+        }
+        Wanted::Directory(path) => {
+            let names = present(names(&path), &path)?;
+            files.insert_directory(path, names);
+        }
+    }
+    Ok(())
 }
 
 /// None for what does not exist.

@@ -1,9 +1,9 @@
 //! pg_hba.conf, line by line, with the exact bytes of every line.
-use super::assemble::{Assembled, assemble_pieces};
+use super::assemble::Assembler;
 use super::dialect::Dialect;
 use super::entry::HbaEntry;
 use super::fault::HbaFault;
-use super::files::Files;
+use super::files::{Files, Wanted};
 use super::given::{Accepted, Row, row, rows};
 use super::layout;
 use super::rule::HbaRule;
@@ -34,8 +34,18 @@ struct Block {
     text: Text,
     lines: usize,
     rows: Vec<Row>,
+    place: Place,
     /// What a rule was before it was replaced.
     before: Option<Box<(Range<usize>, HbaRule)>>,
+}
+
+/// What comes before a block. Those behind one whose place is what it was are where they were, too.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Place {
+    blocks: usize,
+    rules: usize,
+    /// The number of its first line, from 1; 0 until it was counted.
+    line: usize,
 }
 
 /// A rule that is to be written, and what it says there.
@@ -58,56 +68,64 @@ enum Text {
 
 impl Document {
     /// Reads a file. What `files` does not have counts as absent.
-    pub(super) fn new(path: &str, mut files: Files, dialect: Dialect) -> Self {
-        let path: Arc<str> = path.into();
-        let original = files.get(&path).flatten().unwrap_or_default();
-        let (mut pieces, located) = loop {
-            let mut pieces = pieces(&original, dialect.reading());
-            match assemble_pieces(Arc::clone(&path), &mut pieces, &files, &dialect) {
-                Assembled::Whole(located) => break (pieces, located),
-                Assembled::Missing(wanted) => wanted.into_iter().for_each(|wanted| files.give_up(wanted)),
-            }
-        };
-        let blocks = pieces.drain(..).map(|piece| Block {
-            text: Text::Kept(piece.range),
-            lines: piece.lines,
-            rows: Vec::new(),
-            before: None,
-        });
-        let mut blocks: Vec<_> = blocks.collect();
-        for located in located {
-            if let Some(block) = blocks.get_mut(located.piece) {
-                block.rows.push(row(located, &dialect));
+    pub(super) fn new(path: &str, mut files: Files, dialect: &Dialect) -> Self {
+        loop {
+            match Self::whole(path, &files, dialect) {
+                Ok(document) => return document,
+                Err(missing) => missing.into_iter().for_each(|wanted| files.give_up(wanted)),
             }
         }
-        let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
-        document.count();
-        document
     }
 
-    /// Numbers lines and rules anew.
-    pub(super) fn count(&mut self) {
-        self.rules.clear();
-        let mut line = 1;
-        for (at, block) in self.blocks.iter_mut().enumerate() {
+    /// The same, if nothing is missing of what the file names.
+    ///
+    /// # Errors
+    /// What has to be read; when it is there, there may be more.
+    pub(super) fn whole(path: &str, files: &Files, dialect: &Dialect) -> Result<Self, Vec<Wanted>> {
+        let path: Arc<str> = path.into();
+        let original = files.get(&path).flatten().unwrap_or_default();
+        let mut assembler = Assembler::new(Arc::clone(&path), files, dialect);
+        let blocks = pieces(&original, dialect.reading()).map(|piece| Block {
+            text: Text::Kept(piece.range),
+            lines: piece.lines,
+            rows: assembler.records(piece.line, piece.record).map(|located| row(located, dialect)).collect(),
+            place: Place::default(),
+            before: None,
+        });
+        let blocks = blocks.collect();
+        assembler.missing().map_or(Ok(()), Err)?;
+        let (files, dialect) = (files.clone(), dialect.clone());
+        let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
+        document.count(0);
+        Ok(document)
+    }
+
+    /// Numbers lines and rules from a block on that was changed, or follows what is gone, as far as their numbers change.
+    fn count(&mut self, from: usize) {
+        let before = from.checked_sub(1).and_then(|before| self.blocks.get(before));
+        let mut next = Place {
+            blocks: from,
+            rules: self.rules.partition_point(|(block, _)| *block < from),
+            line: before.map_or(1, |before| before.place.line + before.lines),
+        };
+        for block in self.blocks.iter_mut().skip(from) {
             if let Text::New { lead_lines, .. } = &block.text {
-                line += lead_lines;
+                next.line += lead_lines;
             }
-            for (index, row) in block.rows.iter_mut().enumerate() {
-                match row {
-                    Row::Rule { entry, warning } => {
-                        if Arc::ptr_eq(&entry.file, &self.path) {
-                            entry.line = line;
-                            warning.iter_mut().for_each(|warning| warning.line = line);
-                        }
-                        self.rules.push((at, index));
-                    }
-                    Row::Fault(fault) if *fault.file == *self.path => fault.line = line,
-                    Row::Fault(_) => {}
+            if std::mem::replace(&mut block.place, next) == next {
+                return;
+            }
+            for row in block.number(&self.path) {
+                match self.rules.get_mut(next.rules) {
+                    Some(rule) => *rule = (next.blocks, row),
+                    None => self.rules.push((next.blocks, row)),
                 }
+                next.rules += 1;
             }
-            line += block.lines;
+            next.blocks += 1;
+            next.line += block.lines;
         }
+        self.rules.truncate(next.rules);
     }
 
     pub(super) fn path(&self) -> &str {
@@ -206,7 +224,7 @@ impl Document {
         Ok(Ready { accepted, rows })
     }
 
-    /// Puts a rule before a line. [`count`](Self::count) is to follow.
+    /// Puts a rule before a line.
     pub(super) fn insert(&mut self, at: usize, Ready { accepted, rows }: Ready) {
         let mut line = layout::line(&accepted.words, self.around(at), self.dialect.reading());
         if let Some(comment) = &accepted.comment {
@@ -223,10 +241,10 @@ impl Document {
         self.blocks.insert(at.min(self.blocks.len()), block);
         self.lead(at);
         self.lead(at + 1);
+        self.count(at);
     }
 
     /// Writes another rule in the place of one of the main file's own, and leaves the comment behind it.
-    /// [`count`](Self::count) is to follow.
     pub(super) fn replace(&mut self, index: usize, Ready { accepted, rows }: Ready) {
         let Some((at, entry)) = self.rules.get(index).map(|(at, _)| *at).zip(self.get(index)) else { return };
         let Some(old) = self.blocks.get(at) else { return };
@@ -248,7 +266,7 @@ impl Document {
             Some(before) if before.1 == accepted.rule => {
                 let lines =
                     count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
-                Block { text: Text::Kept(before.0), lines, rows, before: None }
+                Block { text: Text::Kept(before.0), lines, rows, place: Place::default(), before: None }
             }
             before => Block { before, ..self.block(self.replaced(at, self.line(old), &accepted), rows) },
         };
@@ -260,6 +278,7 @@ impl Document {
         }
         self.lead(at);
         self.lead(at + 1);
+        self.count(at);
     }
 
     /// The line of a rule with another one in its place.
@@ -278,7 +297,7 @@ impl Document {
         line
     }
 
-    /// Takes rules of the main file's own away, with their lines. [`count`](Self::count) is to follow.
+    /// Takes rules of the main file's own away, with their lines.
     pub(super) fn remove(&mut self, indexes: impl Iterator<Item = usize>) {
         let mut gone = vec![false; self.blocks.len()];
         for index in indexes {
@@ -286,6 +305,7 @@ impl Document {
                 *gone = true;
             }
         }
+        let first = gone.iter().position(|gone| *gone).unwrap_or(gone.len());
         let mut follows_gap = Vec::new();
         let mut was_gone = false;
         for (block, gone) in std::mem::take(&mut self.blocks).into_iter().zip(gone) {
@@ -296,11 +316,13 @@ impl Document {
             was_gone = gone;
         }
         follows_gap.into_iter().for_each(|at| self.lead(at));
+        self.count(first);
     }
 
     fn block(&self, line: Vec<u8>, rows: Vec<Row>) -> Block {
         let lines = count_lines(&line, self.dialect.reading());
-        Block { text: Text::New { lead: Vec::new(), lead_lines: 0, line }, lines, rows, before: None }
+        let text = Text::New { lead: Vec::new(), lead_lines: 0, line };
+        Block { text, lines, rows, place: Place::default(), before: None }
     }
 
     /// Sees to it that a new line begins where the one before ends.
@@ -348,6 +370,28 @@ impl Document {
             line.get(without_end(line).len()..).unwrap_or_default()
         });
         ends.into_iter().find(|end| matches!(*end, b"\n" | b"\r\n")).unwrap_or(b"\n")
+    }
+}
+
+impl Block {
+    /// Gives its line's number to what stands in the main file, and says which rows are rules.
+    fn number(&mut self, main: &Arc<str>) -> impl Iterator<Item = usize> {
+        let line = self.place.line;
+        self.rows.iter_mut().enumerate().filter_map(move |(index, row)| match row {
+            Row::Rule { entry, warning } => {
+                if Arc::ptr_eq(&entry.file, main) {
+                    entry.line = line;
+                    warning.iter_mut().for_each(|warning| warning.line = line);
+                }
+                Some(index)
+            }
+            Row::Fault(fault) => {
+                if *fault.file == **main {
+                    fault.line = line;
+                }
+                None
+            }
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 //! Rules as they are given to a list: as text, or typed.
-use super::assemble::{Assembled, Located, assemble_pieces};
+use super::assemble::{Assembler, Located};
 use super::dialect::Dialect;
 use super::entry::HbaEntry;
 use super::fault::{HbaFault, Trouble};
@@ -102,7 +102,7 @@ pub(super) struct InText {
 /// The one rule in a text, as it is written: an `@file` in it stays one.
 pub(super) fn parse(text: &[u8], dialect: &Dialect) -> Result<InText> {
     let reading = dialect.reading();
-    let pieces = pieces(text, reading);
+    let pieces: Vec<_> = pieces(text, reading).collect();
     let fault = |line, column, problem: &str| Error::from(Trouble::new(column, problem.into()).at(NAME, line));
     let mut records = pieces.iter().filter_map(|piece| Some((piece, piece.record.as_ref()?)));
     let Some((piece, record)) = records.next() else {
@@ -153,7 +153,7 @@ pub(super) enum Row {
 
 /// What a record says.
 pub(super) fn row(located: Located, dialect: &Dialect) -> Row {
-    let Located { file, line, record, written, .. } = located;
+    let Located { file, line, record, written } = located;
     let parsed = match parse::rule(&record, &record.fields, dialect) {
         Ok(parsed) => parsed,
         Err(trouble) => return Row::Fault(trouble.at(&file, line)),
@@ -173,10 +173,14 @@ pub(super) fn row(located: Located, dialect: &Dialect) -> Row {
 /// # Errors
 /// [`Error::Invalid`] where it names a file that was not read.
 pub(super) fn rows(line: &[u8], path: &Arc<str>, files: &Files, dialect: &Dialect) -> Result<Vec<Row>> {
-    let mut pieces = pieces(line, dialect.reading());
-    match assemble_pieces(Arc::clone(path), &mut pieces, files, dialect) {
-        Assembled::Whole(located) => Ok(located.into_iter().map(|located| row(located, dialect)).collect()),
-        Assembled::Missing(wanted) => {
+    let mut assembler = Assembler::new(Arc::clone(path), files, dialect);
+    let mut rows = Vec::new();
+    for piece in pieces(line, dialect.reading()) {
+        rows.extend(assembler.records(piece.line, piece.record).map(|located| row(located, dialect)));
+    }
+    match assembler.missing() {
+        None => Ok(rows),
+        Some(wanted) => {
             let name = |wanted| match wanted {
                 Wanted::File(path) | Wanted::Directory(path) => path,
             };

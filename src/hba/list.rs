@@ -4,7 +4,7 @@ use super::diff;
 use super::document::{Document, Ready};
 use super::entry::HbaEntry;
 use super::fault::{HbaFault, Trouble};
-use super::files::Files;
+use super::files::{Files, Wanted};
 use super::given::{ToHbaRule, accept};
 use super::rule::HbaRule;
 use crate::cluster::Cluster;
@@ -56,7 +56,12 @@ impl HbaFile {
     }
 
     pub(crate) fn with_files(path: &str, files: Files, dialect: Dialect) -> Self {
-        Self { document: Document::new(path, files, dialect) }
+        Self { document: Document::new(path, files, &dialect) }
+    }
+
+    /// Reads a file, if `files` has all that it names; what else has to be read, if not.
+    pub(super) fn whole(path: &str, files: &Files, dialect: &Dialect) -> Result<Self, Vec<Wanted>> {
+        Ok(Self { document: Document::whole(path, files, dialect)? })
     }
 
     /// How many rules there are, those of included files counted.
@@ -113,7 +118,6 @@ impl HbaFile {
     pub fn extend<R: ToHbaRule>(&mut self, rules: impl IntoIterator<Item = R>) -> Result<()> {
         let ready = rules.into_iter().map(|rule| self.ready(rule)).collect::<Result<Vec<_>>>()?;
         ready.into_iter().for_each(|ready| self.document.insert(self.document.end(), ready));
-        self.document.count();
         Ok(())
     }
 
@@ -160,7 +164,6 @@ impl HbaFile {
         self.own(index)?;
         let ready = self.ready(rule)?;
         self.document.replace(index, ready);
-        self.document.count();
         Ok(())
     }
 
@@ -171,7 +174,6 @@ impl HbaFile {
     pub fn remove(&mut self, index: usize) -> Result<HbaRule> {
         let rule = self.own(index)?.rule.clone();
         self.document.remove([index].into_iter());
-        self.document.count();
         Ok(rule)
     }
 
@@ -184,7 +186,6 @@ impl HbaFile {
         let gone: Vec<_> = entries.filter(|(_, entry)| !keep(entry)).map(|(index, _)| index).collect();
         gone.iter().try_for_each(|index| self.own(*index).map(drop))?;
         self.document.remove(gone.into_iter());
-        self.document.count();
         Ok(())
     }
 
@@ -209,8 +210,7 @@ impl HbaFile {
 
     /// Undoes all changes.
     pub fn revert(&mut self) {
-        let (files, dialect) = (self.files().clone(), self.dialect().clone());
-        self.document = Document::new(self.path(), files, dialect);
+        self.document = Document::new(self.path(), self.files().clone(), self.dialect());
     }
 
     /// What a server would refuse the file for, as it is now with its changes; the files that it includes are as they
@@ -264,7 +264,6 @@ impl HbaFile {
     fn insert_line(&mut self, at: usize, rule: impl ToHbaRule) -> Result<()> {
         let ready = self.ready(rule)?;
         self.document.insert(at, ready);
-        self.document.count();
         Ok(())
     }
 

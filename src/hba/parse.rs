@@ -38,9 +38,8 @@ fn read(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, 
     let word = fields.single("a connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc")?;
     let connection = connection(word, dialect)?;
     let warning = cannot_match(connection, dialect).map(|problem| Trouble::new(word.column, problem.into()));
-    let databases =
-        fields.next("a database")?.iter().map(|token| database(token, dialect)).collect::<Result<_, _>>()?;
-    let users = fields.next("a user")?.iter().map(|token| user(token, dialect)).collect::<Result<_, _>>()?;
+    let databases = each(fields.next("a database")?, |token| database(token, dialect))?;
+    let users = each(fields.next("a user")?, |token| user(token, dialect))?;
     let address = match connection {
         ConnectionType::Local => None,
         _ => Some(fields.address()?),
@@ -65,6 +64,15 @@ pub(super) fn address(record: &Record) -> Result<HbaAddress, Trouble> {
             Err(Trouble::new(token.column, problem))
         }
     }
+}
+
+/// What each word of a list says. The list takes no more memory than it needs: there may be very many rules.
+fn each<T>(field: &[Token], read: impl Fn(&Token) -> Result<T, Trouble>) -> Result<Vec<T>, Trouble> {
+    let mut all = Vec::with_capacity(field.len());
+    for token in field {
+        all.push(read(token)?);
+    }
+    Ok(all)
 }
 
 /// The fields of a record that are still to be read.
