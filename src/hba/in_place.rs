@@ -44,19 +44,9 @@ pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
     if now == swap.old {
         return Err(Failed::Unchanged(error));
     }
-    if !is_torn(&now, swap.new) {
-        return Err(Failed::Unchanged(name_copy(swap.conflict(), copy.as_deref())));
-    }
-    // What undoes a change is tried again by the one who began it.
-    if swap.copies.is_none() {
-        return Err(unknown(error));
-    }
-    if let Err(next) = way.put(swap, swap.path, swap.old) {
-        log::warn!("{next}");
-    }
-    match fetch_file(swap.cluster, swap.standing, swap.path) {
-        Ok(Some(now)) if now == swap.old => Err(Failed::Unchanged(error.and("the old content was put back"))),
-        _ => Err(unknown(error)),
+    match is_torn(&now, swap.new) {
+        true => Err(unknown(error)),
+        false => Err(Failed::Unchanged(name_copy(swap.conflict(), copy.as_deref()))),
     }
 }
 

@@ -52,6 +52,11 @@ impl Private {
         (name, cluster)
     }
 
+    /// A role that may read the file, see what the server makes of it, and has one right to write it.
+    pub fn writer(&self, right: &str) -> (String, Cluster) {
+        self.role(&[&["pg_read_all_settings", READ, right], &SEE[..]].concat())
+    }
+
     /// Has the server use a file elsewhere, with the owner that its own has.
     fn move_file_to(&self, path: &Path) {
         let owner = fs::metadata(self.path()).unwrap();
@@ -421,9 +426,7 @@ fn p057_an_ordinary_role_is_told_what_it_lacks() {
 #[test]
 fn p057_a_role_with_exactly_the_rights_does_it_all() {
     let (private, elsewhere) = (Private::with(&[("log_statement", "all")]), Directory::new());
-    let mut grants = vec!["pg_read_all_settings", "pg_execute_server_program", READ];
-    grants.extend(SEE);
-    let (name, cluster) = private.role(&grants);
+    let (name, cluster) = private.writer("pg_execute_server_program");
     fs::write(private.path(), format!("# radiussecrets=geheim\n{}", private.text())).unwrap();
     let mut hba = cluster.hba_rules().unwrap();
     hba.push(RULE).unwrap();
@@ -445,9 +448,7 @@ fn p057_a_role_with_exactly_the_rights_does_it_all() {
 #[test]
 fn a_role_that_may_only_write_files_does_it_in_place_when_asked() {
     let private = Private::start();
-    let mut grants = vec!["pg_read_all_settings", "pg_write_server_files", READ];
-    grants.extend(SEE);
-    let (name, cluster) = private.role(&grants);
+    let (name, cluster) = private.writer("pg_write_server_files");
     let old = format!("# \\N \\t\t\"x\" é\n\n{}\n\n", private.text());
     fs::write(private.path(), &old).unwrap();
     let inode = fs::metadata(private.path()).unwrap().ino();
@@ -748,6 +749,27 @@ fn a_full_disk_leaves_the_old_file() {
         fs::remove_file(padding).unwrap();
         let names: Vec<_> = fs::read_dir(&elsewhere.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["pg_hba.conf"], "{write}");
+    }
+}
+
+#[test]
+fn a_file_that_sql_alone_leaves_torn_on_a_full_disk_is_put_back() {
+    for right in ["pg_write_server_files", "EXECUTE ON FUNCTION lo_export(oid, text)"] {
+        let (private, elsewhere) = (Private::start(), Directory::new());
+        let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], &elsewhere.0) else {
+            return;
+        };
+        let path = elsewhere.0.join("pg_hba.conf");
+        private.move_file_to(&path);
+        let (name, cluster) = private.writer(right);
+        private.cluster.execute(&format!("GRANT pg_read_server_files TO {name}"), &[]).unwrap();
+        let old = fs::read(&path).unwrap();
+        let mut hba = cluster.hba_rules().unwrap();
+        hba.extend((0..3000).map(|number| format!("local all some_longer_name_{number} scram-sha-256"))).unwrap();
+        let error = hba.alter_with(&in_place()).unwrap_err().to_string();
+        assert!(error.contains("the old file was put back and loaded"), "{right}: {error}");
+        assert!(fs::read(&path).unwrap() == old, "{right}: {error}");
+        assert!(hba.is_changed());
     }
 }
 
