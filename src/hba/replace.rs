@@ -21,7 +21,7 @@ pub(super) struct Replace<'a> {
 }
 
 /// The names of what the program leaves in its directory.
-pub(super) const REPORTS: [&str; 4] = ["file", "copy", "note", "error"];
+pub(super) const REPORTS: [&str; 3] = ["copy", "note", "error"];
 
 /// How the program ends when it does not succeed. The file is as it was, in all of them but one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,12 +77,12 @@ pub(super) fn quoted(text: &str) -> String {
 /// How many digits the count of copies of one second has. The text for the shell has as many.
 pub(super) const COUNT_DIGITS: usize = 6;
 
-/// The copies of the file `$f`, for the shell, the oldest first: their names end in when they were made, a count of those
+/// The copies of which the names begin with `$b`, for the shell, the oldest first: their names end in when they were made, a count of those
 /// of that second, and the start of their hash. Those without a count come first: nothing makes such names any more.
 pub(super) fn copies() -> String {
     let digits = |count| "[0-9]".repeat(count);
     let (time, hash) = (format!("{}T{}Z", digits(8), digits(6)), "[0-9a-f]".repeat(8));
-    format!("\"$f\".{time}.{hash} \"$f\".{time}.{}.{hash}", digits(COUNT_DIGITS))
+    format!("\"$b\".{time}.{hash} \"$b\".{time}.{}.{hash}", digits(COUNT_DIGITS))
 }
 
 /// Functions that the steps use. What goes wrong is told by the exit code, and in words in the report: the server
@@ -108,13 +108,16 @@ number() { set -- "${1%Z}"; printf %s "${1%T*}${1#*T}"; }
 "#;
 
 /// Finds the file and the programs, and takes the lock that others of this kind take, where there is one. What was left
-/// behind by one that was killed is removed under the lock alone: without it, it may be in use.
+/// behind by one that was killed is removed under the lock alone: without it, it may be in use. For a file in a directory
+/// that the server may not write to, the copies are in the data directory.
 const PREPARE: &str = r#"
 mkdir -p base/pgsql_tmp && mkdir "$r" || exit 86
 for x in base64 cat cp cut date find ls mkdir mv readlink rm sync; do command -v "$x" >/dev/null || fail 88 "$x"; done
 command -v sha256sum >/dev/null || command -v shasum >/dev/null || fail 88 sha256sum
 f=$(readlink -f "$p") && [ -f "$f" ] || fail 89 "$p"
-d=${f%/*}; d=${d:-/}; t=$f.pgsteward-$w-new; c=$f.pgsteward-$w-copy; l=$f.pgsteward-$w-link; u=; m=
+d=${f%/*}; d=${d:-/}; b=$f
+[ -w "$d" ] || { d=$(pwd -P); b=$d/${f##*/}; }
+t=$f.pgsteward-$w-new; c=$b.pgsteward-$w-copy; l=$b.pgsteward-$w-link; u=; m=
 trap 'rm -f "$t" "$c" "$l" ${u:+"$u"}' EXIT
 trap 'exit 87' HUP INT PIPE QUIT TERM
 if [ -r "$d" ] && command -v flock >/dev/null; then
@@ -160,7 +163,7 @@ try cp -p "$f" "$c"
 try sync "$c"
 s=$(date -u +%Y%m%dT%H%M%SZ); n=000000
 for x in @copies@; do
-y=${x#"$f".}; z=${y%%.*}; y=${y#*.}
+y=${x#"$b".}; z=${y%%.*}; y=${y#*.}
 [ -f "$x" ] && [ "$(number "$z")" -ge "$(number "$s")" ] && own "$x" || continue
 s=$z
 case $y in
@@ -168,35 +171,34 @@ case $y in
 *) n=000000;;
 esac
 done
-k=$f.$s.$n.$(printf %.8s "$h0")
+k=$b.$s.$n.$(printf %.8s "$h0")
 [ -e "$k" ] || u=$k
 try mv -f "$c" "$k"
 say copy "$k"
 "#;
 
-/// From the comparison on it is not interrupted, unless its connection was lost and another one has said so. A process that is killed leaves the old file or the new one.
-const RENAME: &str = r#"
+/// From this comparison on it is not interrupted, unless its connection was lost and another one has said so.
+const COMPARE: &str = r#"
 trap '' HUP INT PIPE QUIT TERM
 [ ! -e "$r/stop" ] || exit 87
 unchanged
+"#;
+
+/// A process that is killed leaves the old file or the new one.
+const RENAME: &str = r#"
 try mv -f "$t" "$f"
-u=
 sync "$d" 2>/dev/null
-say file "$f"
+u=
 "#;
 
 /// What cannot be undone is told with the path of the old content, which stays there.
 const OVERWRITE: &str = r#"
-trap '' HUP INT PIPE QUIT TERM
-[ ! -e "$r/stop" ] || exit 87
-unchanged
 e=$( { cat "$t" >"$f" && sync "$f"; } 2>&1) && [ "$(hash <"$f")" = "$h1" ] || {
 { cat "$o" >"$f"; sync "$f"; } 2>/dev/null
 [ "$(hash <"$f")" = "$h0" ] && why "$e"
 @keep@
 }
 u=
-say file "$f"
 "#;
 
 /// For a file that is neither whole: the copy of its old content is not removed.
@@ -207,11 +209,11 @@ const KEEP_OLD: &str = r#"fail 91 "$PWD/$o""#;
 /// Has `.bak` point at the newest copy, and removes the oldest ones. What others have put there under such names is left
 /// alone: a `.bak` that is no link to a copy, a copy whose content is not what its name says.
 const TIDY: &str = r#"
-b=$f.bak; x=
-[ -h "$b" ] && x=$(readlink "$b")
-if [ -h "$b" ] || [ ! -e "$b" ]; then
+x=
+[ -h "$b.bak" ] && x=$(readlink "$b.bak")
+if [ -h "$b.bak" ] || [ ! -e "$b.bak" ]; then
 case $x in
-''|"${f##*/}".*Z.????????|"${f##*/}".*Z.??????.????????) ln -s "${k##*/}" "$l" 2>/dev/null && mv -f "$l" "$b" 2>/dev/null || say note 'no symbolic link can be made there';;
+''|"${f##*/}".*Z.????????|"${f##*/}".*Z.??????.????????) ln -s "${k##*/}" "$l" 2>/dev/null && mv -f "$l" "$b.bak" 2>/dev/null || say note 'no symbolic link can be made there';;
 *) say note 'it points elsewhere';;
 esac
 else say note 'it is no symbolic link'
@@ -245,6 +247,7 @@ impl Replace<'_> {
         if self.copies.is_some() {
             text.push_str(&COPY.replace("@copies@", &copies()));
         }
+        text.push_str(COMPARE);
         text.push_str(&write.replace("@keep@", if self.copies.is_some() { KEEP_COPY } else { KEEP_OLD }));
         if self.copies.is_some() {
             text.push_str(&TIDY.replace("@copies@", &copies()));

@@ -400,6 +400,24 @@ fn p057_a_standby_is_read_and_written() {
 }
 
 #[test]
+fn p057_a_secret_that_could_not_be_put_back_unseen_is_not_taken_out() {
+    let primary = Private::start();
+    let (name, _) = primary.writer("pg_execute_server_program");
+    primary.cluster.execute(&format!("ALTER ROLE {name} SET log_statement = 'all'"), &[]).unwrap();
+    let server = primary.server.standby().unwrap();
+    let path = server.data_directory().join("pg_hba.conf");
+    let rule = "host all x ::1/128 radius radiusservers=127.0.0.1 radiussecrets=geheim";
+    let old = format!("{rule}\n{}", fs::read_to_string(&path).unwrap());
+    fs::write(&path, &old).unwrap();
+    let mut hba = Cluster::connect(&server.dsn_for("postgres", &name)).unwrap().hba_rules().unwrap();
+    hba.remove(0).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }) && error.to_string().contains("secrets"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), old);
+    assert!(!server.log().unwrap().contains("geheim") && hba.backups().unwrap().is_empty());
+}
+
+#[test]
 fn p057_an_ordinary_role_is_told_what_it_lacks() {
     let private = Private::start();
     let (name, cluster) = private.role(&[]);
@@ -771,6 +789,41 @@ fn a_file_that_sql_alone_leaves_torn_on_a_full_disk_is_put_back() {
         assert!(fs::read(&path).unwrap() == old, "{right}: {error}");
         assert!(hba.is_changed());
     }
+}
+
+#[test]
+fn a_file_in_a_directory_of_others_is_overwritten_when_asked_and_its_copies_are_in_the_data_directory() {
+    if !is_root() {
+        return;
+    }
+    let (private, elsewhere) = (Private::start(), Directory::new());
+    let path = elsewhere.0.join("pg_hba.conf");
+    private.move_file_to(&path);
+    chown(&elsewhere.0, Some(0), Some(0)).unwrap();
+    let old = fs::read(&path).unwrap();
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }) && error.to_string().contains("HbaWrite::InPlace"), "{error}");
+    assert!(fs::read(&path).unwrap() == old);
+    // By the shell, and by SQL alone.
+    let (name, writer) = private.writer("pg_write_server_files");
+    private.cluster.execute(&format!("GRANT pg_read_server_files TO {name}"), &[]).unwrap();
+    for cluster in [&private.cluster, &writer] {
+        let mut hba = cluster.hba_rules().unwrap();
+        hba.push(RULE).unwrap();
+        let copy = PathBuf::from(hba.alter_with(&in_place()).unwrap().backup.unwrap());
+        assert_eq!(copy.parent(), Some(&*private.server.data_directory().canonicalize().unwrap()));
+        assert!(fs::read(&copy).unwrap() == old && fs::read(&path).unwrap() == hba.new_bytes());
+        assert_eq!(fs::read_dir(&elsewhere.0).unwrap().count(), 1);
+        let mut hba = private.rules();
+        let backups = hba.backups().unwrap();
+        assert_eq!(backups[0].path, copy.to_str().unwrap());
+        hba.restore_with(&backups[0], &in_place()).unwrap();
+        assert!(fs::read(&path).unwrap() == old);
+    }
+    assert_eq!(private.rules().backups().unwrap().len(), 4);
+    assert_eq!(private.leftovers(), Vec::<String>::new());
 }
 
 #[test]
