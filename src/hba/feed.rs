@@ -43,9 +43,14 @@ impl Feed {
         let session = cluster.session();
         match self {
             Self::Table => {
-                within.send(&[sql!(
-                    "CREATE TEMPORARY TABLE pgsteward_file (content pg_catalog.bytea, object pg_catalog.oid) ON COMMIT DROP"
-                )])?;
+                within.send(&[
+                    // Where transactions only read unless they say otherwise.
+                    sql!("SET TRANSACTION READ WRITE"),
+                    sql!(
+                        "CREATE TEMPORARY TABLE pgsteward_file (content pg_catalog.bytea, object pg_catalog.oid) \
+                         ON COMMIT DROP"
+                    ),
+                ])?;
                 let copy = sql!("COPY pg_temp.pgsteward_file (content) FROM STDIN (FORMAT binary)");
                 session.copy_in(action, &copy, content)
             }

@@ -710,6 +710,45 @@ fn a_timeout_does_not_stand_in_the_way_of_putting_the_old_file_back() {
     assert_eq!(timeout[0].get::<_, String>(0), "1500ms");
 }
 
+#[test]
+fn settings_of_a_role_or_of_the_database_do_not_stand_in_the_way() {
+    let private = Private::start();
+    let old = private.text();
+    for (right, write) in [
+        ("pg_execute_server_program", HbaWrite::Replace),
+        ("pg_execute_server_program", HbaWrite::InPlace),
+        ("pg_write_server_files", HbaWrite::InPlace),
+        ("EXECUTE ON FUNCTION lo_export(oid, text)", HbaWrite::InPlace),
+    ] {
+        let (name, _) = private.writer(right);
+        for setting in [
+            "default_transaction_read_only = on",
+            "default_transaction_isolation = serializable",
+            "statement_timeout = '10s'",
+            "lock_timeout = '1ms'",
+            "idle_in_transaction_session_timeout = '5s'",
+            "log_statement = 'all'",
+        ] {
+            private.cluster.execute(&format!("ALTER ROLE {name} SET {setting}"), &[]).unwrap();
+        }
+        let cluster = Cluster::connect(&private.server.dsn_for("postgres", &name)).unwrap();
+        let mut hba = cluster.hba_rules().unwrap();
+        hba.push("host all stranger ::1/128 radius radiusservers=127.0.0.1 radiussecrets=geheim").unwrap();
+        let options = with(|options| options.write = write);
+        let outcome = hba.alter_with(&options).unwrap();
+        assert!(fs::read(private.path()).unwrap() == hba.old_bytes(), "{right}");
+        // The copies are listed by a program.
+        if right == "pg_execute_server_program" {
+            let backup = hba.backups().unwrap().remove(0);
+            assert_eq!(Some(&backup.path), outcome.backup.as_ref());
+            hba.restore_with(&backup, &options).unwrap();
+            assert_eq!(private.text(), old);
+        }
+        fs::write(private.path(), &old).unwrap();
+    }
+    assert!(!private.server.log().unwrap().contains("geheim"));
+}
+
 /// Whether the tests are run by root; if not, says that this test is skipped for it.
 fn is_root() -> bool {
     let own = Directory::new();
