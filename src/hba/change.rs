@@ -160,8 +160,10 @@ impl Change<'_> {
     /// A timeout of the user's is for what he asked for, and not to stand in the way of undoing it.
     fn without_timeout<R>(&self, f: impl FnOnce() -> R) -> R {
         let (session, action) = (self.swap.cluster.session(), format!("change {:?} back", self.swap.path));
-        let now = sql!("SELECT pg_catalog.current_setting('statement_timeout') AS timeout");
-        let off = sql!("SELECT pg_catalog.set_config('statement_timeout', '0', false)");
+        // From PostgreSQL 17 on there are both.
+        let timeouts = sql!("pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')");
+        let now = sql!("SELECT name, setting FROM {}", timeouts);
+        let off = sql!("SELECT pg_catalog.set_config(name, '0', false) FROM {}", timeouts);
         // A very short one may stand in the way of this too.
         let turn_off = || patiently(|| session.run(&action, &[now.clone(), off.clone()]));
         let mut was = turn_off();
@@ -172,10 +174,12 @@ impl Change<'_> {
             was = turn_off();
         }
         let result = f();
-        let was = was.ok().and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
-        if let Some(was) = was {
-            let on = sql!("SELECT pg_catalog.set_config('statement_timeout', {}, false)", Lit(&was));
-            if let Err(error) = session.run(&action, &[on]) {
+        for row in was.iter().flat_map(|answers| answers.first()).flatten() {
+            let on = |name: String, value: String| {
+                let on = sql!("SELECT pg_catalog.set_config({}, {}, false)", Lit(&name), Lit(&value));
+                session.run(&action, &[on]).map(drop)
+            };
+            if let Err(error) = row.text("name").and_then(|name| on(name, row.text("setting")?)) {
                 log::warn!("{error}");
             }
         }

@@ -690,24 +690,33 @@ fn a_cancelled_change_leaves_the_old_file() {
 fn a_timeout_does_not_stand_in_the_way_of_putting_the_old_file_back() {
     let private = Private::start();
     let (data, old) = (private.server.data_directory(), private.text());
-    let mut hba = private.rules();
-    hba.insert(0, "local all postgres reject").unwrap();
-    private.cluster.execute("SET statement_timeout = '1500ms'", &[]).unwrap();
-    let result = thread::scope(|scope| {
-        // Somebody else waits for the lock while the file is replaced, and keeps it for longer than that.
-        scope.spawn(|| {
-            let staged =
-                || fs::read_dir(&data).unwrap().flatten().any(|it| it.file_name().to_string_lossy().ends_with("-new"));
-            wait_until("the new file is made", staged);
-            Command::new("flock").arg(&data).args(["sleep", "2"]).status().unwrap();
+    let timeouts: &[_] = match private.server.major() {
+        ..17 => &["statement_timeout"],
+        _ => &["statement_timeout", "transaction_timeout"],
+    };
+    for timeout in timeouts {
+        let mut hba = private.rules();
+        hba.insert(0, "local all postgres reject").unwrap();
+        private.cluster.execute(&format!("SET {timeout} = '1500ms'"), &[]).unwrap();
+        let result = thread::scope(|scope| {
+            // Somebody else waits for the lock while the file is replaced, and keeps it for longer than that.
+            scope.spawn(|| {
+                let staged = || {
+                    let mut files = fs::read_dir(&data).unwrap().flatten();
+                    files.any(|file| file.file_name().to_string_lossy().ends_with("-new"))
+                };
+                wait_until("the new file is made", staged);
+                Command::new("flock").arg(&data).args(["sleep", "2"]).status().unwrap();
+            });
+            hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow))
         });
-        hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow))
-    });
-    let error = result.unwrap_err();
-    assert!(error.to_string().contains("put back and loaded"), "{error}");
-    assert_eq!(private.text(), old);
-    let timeout = private.cluster.execute("SHOW statement_timeout", &[]).unwrap();
-    assert_eq!(timeout[0].get::<_, String>(0), "1500ms");
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("put back and loaded"), "{timeout}: {error}");
+        assert_eq!(private.text(), old);
+        let now = private.cluster.execute(&format!("SHOW {timeout}"), &[]).unwrap();
+        assert_eq!(now[0].get::<_, String>(0), "1500ms");
+        private.cluster.execute(&format!("SET {timeout} = 0"), &[]).unwrap();
+    }
 }
 
 #[test]
