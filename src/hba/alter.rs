@@ -5,12 +5,12 @@ use super::change::Change;
 use super::dialect::Dialect;
 use super::diff;
 use super::files::Files;
-use super::included::Included;
 use super::judged::check_lock_outs;
 use super::list::{HbaFile, HbaRules};
 use super::managed::refuse_managed;
 use super::read::{fetch_file, fetch_included, no_file};
 use super::rights::Standing;
+use super::swap::Swap;
 use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::script::Script;
@@ -120,7 +120,9 @@ impl HbaRules {
         Ok(())
     }
 
-    /// The copies of older files that [`alter`](HbaRules::alter) has left beside the file, the newest first.
+    /// The copies of older files that [`alter`](HbaRules::alter) has left, the newest first. They are beside the file; or
+    /// in the data directory, if it was overwritten in place where the server may not write to its directory, or by SQL
+    /// alone.
     ///
     /// # Errors
     /// [`Error::Denied`](crate::Error::Denied) without the rights of a superuser, or `pg_execute_server_program` and `EXECUTE` on
@@ -174,8 +176,9 @@ fn bring(
         return Ok((HbaOutcome::planned(counts), None));
     }
     let standing = Standing::ask(cluster)?;
-    let judged = Included { cluster, standing: &standing, after };
-    let change = Change { cluster, standing: &standing, path, old, new, options, included: judged };
+    let swap =
+        Swap { cluster, standing: &standing, path, old, new, write: options.write, copies: Some(options.backups) };
+    let change = Change { swap, after, probe: options.probe };
     change.check()?;
     if options.lock_out == OnLockOut::Refuse {
         check_lock_outs(cluster, before, after, options.probe)?;
