@@ -61,7 +61,7 @@ impl Change<'_> {
         })?;
         // Whoever asks for the rules has the server read all files: some versions crash on one that includes itself.
         let files = self.included.confirm().map_err(|error| self.undo(error, backup.as_deref()))?;
-        match proof::judge(self.cluster, self.path, self.new) {
+        match proof::judge(self.cluster, self.included.after) {
             Ok(Verdict::Accepted) => {}
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
             Ok(Verdict::Refused { file, line, words }) => {

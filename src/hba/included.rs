@@ -4,6 +4,7 @@ use super::files::{Files, Wanted};
 use super::list::HbaFile;
 use super::read::fetch_included;
 use super::rights::Standing;
+use super::secret;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 
@@ -46,7 +47,8 @@ fn differences(judged: &Files, now: &Files) -> String {
         }
         for (state, when) in [(&old, "was"), (&new, "is now")] {
             if let Err(words) = state {
-                differences.push_str(&format!("{path} {when} {words}\n"));
+                differences.push_str(&secret::in_message(&format!("{path} {when} {words}")));
+                differences.push('\n');
             }
         }
         differences.push_str(&diff::unified(path, &old.unwrap_or_default(), &new.unwrap_or_default()));

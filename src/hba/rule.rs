@@ -58,6 +58,11 @@ impl HbaRule {
     pub fn parse(text: &str) -> Result<Self> {
         given::parse(text.as_bytes(), &Dialect::new(ServerVersion::newest())).map(|given| given.rule)
     }
+
+    /// Whether one of its options does not show.
+    pub(super) fn has_secret(&self) -> bool {
+        self.options.iter().any(|option| secret::is_hidden(&option.name))
+    }
 }
 
 /// As the newest version of PostgreSQL reads it, with one blank between words; secrets show as `********`, and what is
@@ -181,11 +186,11 @@ impl HbaOption {
     }
 }
 
-/// Secrets do not show.
+/// Secrets do not show, nor what is set for options that PostgreSQL does not have.
 impl fmt::Debug for HbaOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let masked = secret::MASK.into();
-        let value = if secret::is_name(self.name.as_bytes()) { &masked } else { &self.value };
+        let value = if secret::is_hidden(&self.name) { &masked } else { &self.value };
         f.debug_struct("HbaOption").field("name", &self.name).field("value", value).finish()
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn words(rule: &HbaRule, dialect: &Dialect) -> Result<Vec<Vec<u8>>> {
 /// A rule for people, with secrets masked.
 pub(super) fn text(rule: &HbaRule) -> String {
     // A secret in the place of a name is none the less one.
-    let words: Vec<_> = all(rule, Form::Person).iter().map(|word| secret::masked(word)).collect();
-    String::from_utf8_lossy(&words.join(&b' ')).into_owned()
+    let shown = secret::masked_rule(&all(rule, Form::Person).join(&b' '));
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 fn all(rule: &HbaRule, form: Form) -> Vec<Vec<u8>> {
@@ -69,7 +69,6 @@ fn name_word(name: &HbaName, keywords: &[&str], form: Form) -> Vec<u8> {
     let bytes = name.as_bytes();
     match bytes.first() {
         // It would be a regular expression, quoted or not: so it is one that means just this name.
-        Some(b'/') if form == Form::Person => in_quotes(&exactly(&secret::masked(bytes))),
         Some(b'/') if form != (Form::Server { patterns: false }) => in_quotes(&exactly(bytes)),
         Some(b'+' | b'@') => in_quotes(bytes),
         _ if keywords.iter().any(|keyword| keyword.as_bytes() == bytes) => in_quotes(bytes),
@@ -121,7 +120,7 @@ fn option_word(option: &HbaOption, form: Form) -> Vec<u8> {
     word.push(b'=');
     word.extend(match option.value.as_bytes() {
         b"" => Vec::new(),
-        _ if form == Form::Person && secret::is_name(option.name.as_bytes()) => secret::MASK.into(),
+        _ if form == Form::Person && secret::is_hidden(&option.name) => secret::MASK.into(),
         bytes => quoted_if_needed(bytes),
     });
     word
@@ -168,7 +167,7 @@ fn refuse(rule: &HbaRule, dialect: &Dialect) -> Result<()> {
     if !rule.options.iter().all(|option| is_word(&option.name)) {
         return refused("an option in it has a name that is none");
     }
-    if rule.options.iter().any(|option| secret::is_name(option.name.as_bytes()) && option.value == secret::MASK) {
+    if rule.options.iter().any(|option| secret::is_hidden(&option.name) && option.value == secret::MASK) {
         return refused("its secret is the mask that is shown in the place of one");
     }
     let has_regex = rule.databases.iter().any(|database| matches!(database, HbaDatabase::Regex(_)))
