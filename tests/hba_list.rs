@@ -44,18 +44,18 @@ fn p050_a_list_is_iterated_searched_and_changed() {
         "\
 # TYPE  DATABASE        USER            ADDRESS                 METHOD
 
-# \"local\" is for Unix domain socket connections only
 local   all             postgres                                peer
+# \"local\" is for Unix domain socket connections only
 local   all             all                                     trust
 local   all             x                                       md5
-# IPv4 local connections:
 host    all             y               all                     reject
+# IPv4 local connections:
 host    all             all             127.0.0.1/32            trust
 host    shop            app             10.0.0.0/8              scram-sha-256
 "
     );
     let lines: Vec<_> = hba.iter().map(|rule| rule.line()).collect();
-    assert_eq!(lines, [4, 5, 6, 8, 9, 10]);
+    assert_eq!(lines, [3, 5, 6, 7, 9, 10]);
     assert_eq!(hba.remove(1).unwrap(), HbaRule::parse("local all all trust").unwrap());
     hba.retain(|rule| rule.method != HbaMethod::Reject).unwrap();
     let copy = hba.get(0).unwrap().clone();
@@ -66,6 +66,30 @@ host    shop            app             10.0.0.0/8              scram-sha-256
     assert!(hba.is_empty() && text(&hba).starts_with("# TYPE") && text(&hba).lines().count() == 4);
     hba.revert();
     assert!(!hba.is_changed() && text(&hba) == INITDB && hba.changes().is_empty());
+}
+
+#[test]
+fn p050_a_comment_right_above_a_rule_stays_with_it() {
+    let (new, after) = ("local new new peer\n", "local a a peer\n");
+    for before in [
+        "# head\n\n|# one\n# more\n",
+        "# head\n# TYPE  DATABASE  USER\n",
+        "# head\n\n#type database\n|# one\n",
+        "# head of the file\n",
+        "# head\n\n",
+        "\n|# one \\\n goes on\n \t# more\r\n",
+        "local b b peer\n|# one\n",
+        "local b b peer\n# other\n\n|# one\n",
+        "local b b peer # other\n",
+    ] {
+        let (above, comment) = before.split_once('|').unwrap_or((before, ""));
+        let mut hba = read(&format!("{above}{comment}{after}"));
+        hba.insert_before("local a a peer", "local new new peer").unwrap();
+        assert_eq!(text(&hba), format!("{above}{new}{comment}{after}"));
+    }
+    let mut hba = read("\n# one\nlocal a a peer\n# two\nlocal b b peer\n");
+    hba.insert_after("local a a peer", "local new new peer").unwrap();
+    assert_eq!(text(&hba), format!("\n# one\nlocal a a peer\n{new}# two\nlocal b b peer\n"));
 }
 
 #[test]

@@ -182,7 +182,18 @@ impl Document {
     pub(super) fn place_before(&self, index: usize) -> Option<usize> {
         let Some((block, _)) = self.rules.get(index) else { return Some(self.blocks.len()) };
         let previous = index.checked_sub(1).and_then(|previous| self.rules.get(previous));
-        previous.is_none_or(|(other, _)| other != block).then_some(*block)
+        previous.is_none_or(|(other, _)| other != block).then(|| self.above_comment(*block))
+    }
+
+    /// The first line of the comment that stands right above a line and belongs to it; the line itself if there is none.
+    /// A comment that begins the file, or names the columns, belongs to all.
+    fn above_comment(&self, at: usize) -> usize {
+        let is_comment = |block: &&Block| {
+            let line = self.line(block);
+            line.trim_ascii_start().starts_with(b"#") && !names_columns(line)
+        };
+        let lines = self.blocks.get(..at).unwrap_or_default().iter().rev().take_while(is_comment).count();
+        if lines < at { at - lines } else { at }
     }
 
     /// The line before which a rule is to be put so that it comes right after this one.
@@ -349,6 +360,13 @@ impl Document {
         });
         ends.into_iter().find(|end| matches!(*end, b"\n" | b"\r\n")).unwrap_or(b"\n")
     }
+}
+
+/// Whether a comment is the heading over the rules.
+fn names_columns(comment: &[u8]) -> bool {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'#';
+    let mut words = comment.split(is_blank).filter(|word| !word.is_empty());
+    ["type", "database"].iter().all(|name| words.next().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes())))
 }
 
 fn without_end(line: &[u8]) -> &[u8] {

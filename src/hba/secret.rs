@@ -18,7 +18,7 @@ const JOINED: Reading = Reading { continues: true, longest_word: None, longest_l
 /// know.
 pub(super) fn is_hidden(option: &str) -> bool {
     let is_start = |name: &&str| option.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-    NAMES.iter().any(|name| is_start(name)) || !is_known(option)
+    NAMES.iter().any(is_start) || !is_known(option)
 }
 
 /// Whether there is one.
