@@ -8,7 +8,7 @@ use super::managed::refuse_managed;
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
 use super::rights::{Right, Standing};
-use super::swap::{Failed, Swap, is_torn, patiently};
+use super::swap::{Failed, Swap, is_torn, made_by_others, patiently};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sql::Lit;
@@ -120,12 +120,12 @@ impl Change<'_> {
 
     /// The error for a file that somebody else changed after this change.
     fn overwritten(&self) -> Error {
-        let now = fetch_file(self.cluster, self.standing, self.path).ok().flatten().unwrap_or_default();
         Error::Conflict {
             what: format!("{:?}", self.path),
             mine: "written".into(),
-            theirs: format!("this since then:\n{}", diff::unified(self.path, self.new, &now)),
+            theirs: made_by_others(self.cluster, self.standing, self.path, self.new),
         }
+        .and("refresh the rules, and look whether the change is still among them")
     }
 
     /// Puts the old file back if the new one is there, has the server load it, and says so in the error.

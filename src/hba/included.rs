@@ -29,9 +29,12 @@ impl Included<'_> {
             return Ok(now);
         }
         Err(Error::Conflict {
-            what: format!("what {path:?} includes"),
+            what: format!("a file that {path:?} includes"),
             mine: "for the files as they were read".into(),
-            theirs: format!("these since then:\n{differences}"),
+            theirs: format!(
+                "others by now. What others have changed:\n{}\nRefresh the rules, and make the change again",
+                differences.trim_end()
+            ),
         })
     }
 }
