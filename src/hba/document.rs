@@ -1,10 +1,10 @@
 //! pg_hba.conf, line by line, with the exact bytes of every line.
 use super::assemble::{Assembled, assemble_pieces};
 use super::dialect::Dialect;
-use super::entry::HbaEntry;
+use super::entry::{HbaEntry, Row};
 use super::fault::HbaFault;
 use super::files::Files;
-use super::given::{Accepted, Row, row, rows};
+use super::given::Accepted;
 use super::layout;
 use super::rule::HbaRule;
 use super::token::{comment, count_lines, is_open, pieces};
@@ -77,7 +77,7 @@ impl Document {
         let mut blocks: Vec<_> = blocks.collect();
         for located in located {
             if let Some(block) = blocks.get_mut(located.piece) {
-                block.rows.push(row(located, &dialect));
+                block.rows.push(Row::of_record(located, &dialect));
             }
         }
         let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
@@ -213,7 +213,7 @@ impl Document {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) where it names a file that was not read.
     pub(super) fn ready(&self, accepted: Accepted) -> Result<Ready> {
-        let rows = rows(&accepted.words.join(&b' '), &self.path, &self.files, &self.dialect)?;
+        let rows = Row::all_of_line(&accepted.words.join(&b' '), &self.path, &self.files, &self.dialect)?;
         Ok(Ready { accepted, rows })
     }
 

@@ -56,7 +56,7 @@ impl HbaRule {
     /// # Errors
     /// [`Error::Hba`](crate::Error::Hba) for what is no rule, or not just one.
     pub fn parse(text: &str) -> Result<Self> {
-        given::parse(text.as_bytes(), &Dialect::new(ServerVersion::newest())).map(|given| given.rule)
+        given::rule_in_text(text.as_bytes(), &Dialect::new(ServerVersion::newest())).map(|given| given.rule)
     }
 
     /// Whether one of its options does not show.
