@@ -407,6 +407,26 @@ fn rules_of_included_files_are_listed_and_not_changed() {
 }
 
 #[test]
+fn an_included_file_that_cannot_be_read_is_a_fault_of_the_line_that_names_it() {
+    let directory = Directory(std::env::temp_dir().join(format!("pgsteward-hba-closed-{}", std::process::id())));
+    std::fs::create_dir_all(directory.0.join("directory")).unwrap();
+    std::fs::write(directory.0.join("names"), "one\n").unwrap();
+    let path = directory.0.join("pg_hba.conf").to_str().unwrap().to_owned();
+    for (line, reason) in [
+        ("local @directory x reject", "directory\" is unreadable: "),
+        ("include_if_exists names/below", "names/below\" is unreadable: "),
+        ("include_dir names", "names\" is unreadable: "),
+        ("include none", "none\" does not exist"),
+    ] {
+        std::fs::write(&path, format!("local all all peer\n{line}\nlocal b b peer\n")).unwrap();
+        let hba = HbaFile::open(&path, dialect("16")).unwrap();
+        let faults = hba.faults();
+        assert!(hba.len() == 2 && faults.len() == 1 && faults[0].line == 2, "{faults:?}");
+        assert!(faults[0].problem.contains(reason), "{faults:?}");
+    }
+}
+
+#[test]
 fn a_hundred_thousand_rules_take_linear_time() {
     let text = |count: usize| {
         let rules =
