@@ -36,7 +36,7 @@ pub enum Error {
         what: String,
         /// What was to be done, in words or as SQL.
         mine: String,
-        /// What the server has now, in words or as SQL.
+        /// What the server has now, in words or as SQL; for a file with the differences.
         theirs: String,
     },
     /// The server cannot do this.
@@ -225,7 +225,8 @@ impl Error {
             | Self::Io { action: text, .. } => text,
             Self::Server { cause, .. } => &mut cause.message,
         };
-        text.push_str("; ");
+        // Behind differences, the words are a line of their own.
+        text.push_str(if text.contains('\n') { "\n" } else { "; " });
         text.push_str(words);
         self
     }

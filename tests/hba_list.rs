@@ -44,18 +44,18 @@ fn p050_a_list_is_iterated_searched_and_changed() {
         "\
 # TYPE  DATABASE        USER            ADDRESS                 METHOD
 
-# \"local\" is for Unix domain socket connections only
 local   all             postgres                                peer
+# \"local\" is for Unix domain socket connections only
 local   all             all                                     trust
 local   all             x                                       md5
-# IPv4 local connections:
 host    all             y               all                     reject
+# IPv4 local connections:
 host    all             all             127.0.0.1/32            trust
 host    shop            app             10.0.0.0/8              scram-sha-256
 "
     );
     let lines: Vec<_> = hba.iter().map(|rule| rule.line()).collect();
-    assert_eq!(lines, [4, 5, 6, 8, 9, 10]);
+    assert_eq!(lines, [3, 5, 6, 7, 9, 10]);
     assert_eq!(hba.remove(1).unwrap(), HbaRule::parse("local all all trust").unwrap());
     hba.retain(|rule| rule.method != HbaMethod::Reject).unwrap();
     let copy = hba.get(0).unwrap().clone();
@@ -66,6 +66,30 @@ host    shop            app             10.0.0.0/8              scram-sha-256
     assert!(hba.is_empty() && text(&hba).starts_with("# TYPE") && text(&hba).lines().count() == 4);
     hba.revert();
     assert!(!hba.is_changed() && text(&hba) == INITDB && hba.changes().is_empty());
+}
+
+#[test]
+fn p050_a_comment_right_above_a_rule_stays_with_it() {
+    let (new, after) = ("local new new peer\n", "local a a peer\n");
+    for before in [
+        "# head\n\n|# one\n# more\n",
+        "# head\n# TYPE  DATABASE  USER\n",
+        "# head\n\n#type database\n|# one\n",
+        "# head of the file\n",
+        "# head\n\n",
+        "\n|# one \\\n goes on\n \t# more\r\n",
+        "local b b peer\n|# one\n",
+        "local b b peer\n# other\n\n|# one\n",
+        "local b b peer # other\n",
+    ] {
+        let (above, comment) = before.split_once('|').unwrap_or((before, ""));
+        let mut hba = read(&format!("{above}{comment}{after}"));
+        hba.insert_before("local a a peer", "local new new peer").unwrap();
+        assert_eq!(text(&hba), format!("{above}{new}{comment}{after}"));
+    }
+    let mut hba = read("\n# one\nlocal a a peer\n# two\nlocal b b peer\n");
+    hba.insert_after("local a a peer", "local new new peer").unwrap();
+    assert_eq!(text(&hba), format!("\n# one\nlocal a a peer\n{new}# two\nlocal b b peer\n"));
 }
 
 #[test]
@@ -411,6 +435,26 @@ fn rules_around_what_is_included_are_numbered_as_they_are_read() {
         let again = HbaFile::open(&path, dialect("16")).unwrap();
         assert_eq!(hba.iter().collect::<Vec<_>>(), again.iter().collect::<Vec<_>>(), "change {at}");
         assert_eq!(hba.faults(), again.faults(), "change {at}");
+    }
+}
+
+#[test]
+fn an_included_file_that_cannot_be_read_is_a_fault_of_the_line_that_names_it() {
+    let directory = Directory(std::env::temp_dir().join(format!("pgsteward-hba-closed-{}", std::process::id())));
+    std::fs::create_dir_all(directory.0.join("directory")).unwrap();
+    std::fs::write(directory.0.join("names"), "one\n").unwrap();
+    let path = directory.0.join("pg_hba.conf").to_str().unwrap().to_owned();
+    for (line, reason) in [
+        ("local @directory x reject", "directory\" is unreadable: "),
+        ("include_if_exists names/below", "names/below\" is unreadable: "),
+        ("include_dir names", "names\" is unreadable: "),
+        ("include none", "none\" does not exist"),
+    ] {
+        std::fs::write(&path, format!("local all all peer\n{line}\nlocal b b peer\n")).unwrap();
+        let hba = HbaFile::open(&path, dialect("16")).unwrap();
+        let faults = hba.faults();
+        assert!(hba.len() == 2 && faults.len() == 1 && faults[0].line == 2, "{faults:?}");
+        assert!(faults[0].problem.contains(reason), "{faults:?}");
     }
 }
 

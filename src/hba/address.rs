@@ -32,7 +32,7 @@ impl FromStr for HbaAddress {
 
     fn from_str(text: &str) -> Result<Self> {
         let reading = Dialect::new(ServerVersion::newest()).reading();
-        let address = match pieces(text.as_bytes(), reading).as_slice() {
+        let address = match pieces(text.as_bytes(), reading).collect::<Vec<_>>().as_slice() {
             [Piece { record: Some(record), .. }] if !text.contains('\0') => parse::address(record),
             _ => Err(Trouble::new(1, "one address was expected, in one line".into())),
         };

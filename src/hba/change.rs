@@ -8,7 +8,7 @@ use super::list::HbaFile;
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
 use super::rights::Right;
-use super::swap::{Failed, Swap, is_torn, patiently};
+use super::swap::{Failed, Swap, is_torn, made_by_others, patiently};
 use crate::error::{Error, Result};
 use crate::sql::Lit;
 
@@ -47,7 +47,7 @@ impl Change<'_> {
 
     /// Makes the change, which was checked. Returns also the files as they were read for it.
     pub(crate) fn make(&self) -> Result<(HbaOutcome, Files)> {
-        let Swap { cluster, standing, path, old, new, write, .. } = self.swap;
+        let Swap { cluster, standing, old, new, write, .. } = self.swap;
         included::confirm(cluster, standing, self.after)?;
         let backup = self.swap.write().map_err(|failed| match failed {
             Failed::Unchanged(error) => error,
@@ -56,7 +56,7 @@ impl Change<'_> {
         // Whoever asks for the rules has the server read all files: some versions crash on one that includes itself.
         let files =
             included::confirm(cluster, standing, self.after).map_err(|error| self.undo(error, backup.as_deref()))?;
-        match proof::judge(cluster, path, new) {
+        match proof::judge(cluster, self.after) {
             Ok(Verdict::Accepted) => {}
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
             Ok(Verdict::Refused { file, line, words }) => {
@@ -105,12 +105,12 @@ impl Change<'_> {
     /// The error for a file that somebody else changed after this change.
     fn overwritten(&self) -> Error {
         let Swap { cluster, standing, path, new, .. } = self.swap;
-        let now = fetch_file(cluster, standing, path).ok().flatten().unwrap_or_default();
         Error::Conflict {
             what: format!("{path:?}"),
             mine: "written".into(),
-            theirs: format!("this since then:\n{}", diff::unified(path, new, &now)),
+            theirs: made_by_others(cluster, standing, path, new),
         }
+        .and("refresh the rules, and look whether the change is still among them")
     }
 
     /// Puts the old file back if the new one is there, has the server load it, and says so in the error.

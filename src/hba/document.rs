@@ -1,10 +1,10 @@
 //! pg_hba.conf, line by line, with the exact bytes of every line.
 use super::assemble::Assembler;
 use super::dialect::Dialect;
-use super::entry::HbaEntry;
+use super::entry::{HbaEntry, Row};
 use super::fault::HbaFault;
 use super::files::{Files, Wanted};
-use super::given::{Accepted, Row, row, rows};
+use super::given::Accepted;
 use super::layout;
 use super::rule::HbaRule;
 use super::token::{comment, count_lines, is_open, pieces};
@@ -88,7 +88,7 @@ impl Document {
         let blocks = pieces(&original, dialect.reading()).map(|piece| Block {
             text: Text::Kept(piece.range),
             lines: piece.lines,
-            rows: assembler.records(piece.line, piece.record).map(|located| row(located, dialect)).collect(),
+            rows: assembler.records(piece.line, piece.record).map(|located| Row::of_record(located, dialect)).collect(),
             place: Place::default(),
             before: None,
         });
@@ -200,7 +200,18 @@ impl Document {
     pub(super) fn place_before(&self, index: usize) -> Option<usize> {
         let Some((block, _)) = self.rules.get(index) else { return Some(self.blocks.len()) };
         let previous = index.checked_sub(1).and_then(|previous| self.rules.get(previous));
-        previous.is_none_or(|(other, _)| other != block).then_some(*block)
+        previous.is_none_or(|(other, _)| other != block).then(|| self.above_comment(*block))
+    }
+
+    /// The first line of the comment that stands right above a line and belongs to it; the line itself if there is none.
+    /// A comment that begins the file, or names the columns, belongs to all.
+    fn above_comment(&self, at: usize) -> usize {
+        let is_comment = |block: &&Block| {
+            let line = self.line(block);
+            line.trim_ascii_start().starts_with(b"#") && !names_columns(line)
+        };
+        let lines = self.blocks.get(..at).unwrap_or_default().iter().rev().take_while(is_comment).count();
+        if lines < at { at - lines } else { at }
     }
 
     /// The line before which a rule is to be put so that it comes right after this one.
@@ -220,7 +231,7 @@ impl Document {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) where it names a file that was not read.
     pub(super) fn ready(&self, accepted: Accepted) -> Result<Ready> {
-        let rows = rows(&accepted.words.join(&b' '), &self.path, &self.files, &self.dialect)?;
+        let rows = Row::all_of_line(&accepted.words.join(&b' '), &self.path, &self.files, &self.dialect)?;
         Ok(Ready { accepted, rows })
     }
 
@@ -393,6 +404,13 @@ impl Block {
             }
         })
     }
+}
+
+/// Whether a comment is the heading over the rules.
+fn names_columns(comment: &[u8]) -> bool {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'#';
+    let mut words = comment.split(is_blank).filter(|word| !word.is_empty());
+    ["type", "database"].iter().all(|name| words.next().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes())))
 }
 
 fn without_end(line: &[u8]) -> &[u8] {

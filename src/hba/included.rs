@@ -4,6 +4,7 @@ use super::files::{Files, Wanted};
 use super::list::HbaFile;
 use super::read::fetch_included;
 use super::rights::Standing;
+use super::secret;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 
@@ -19,9 +20,12 @@ pub(super) fn confirm(cluster: &Cluster, standing: &Standing, judged: &HbaFile) 
         return Ok(now);
     }
     Err(Error::Conflict {
-        what: format!("what {path:?} includes"),
+        what: format!("a file that {path:?} includes"),
         mine: "for the files as they were read".into(),
-        theirs: format!("these since then:\n{differences}"),
+        theirs: format!(
+            "others by now. What others have changed:\n{}\nRefresh the rules, and make the change again",
+            differences.trim_end()
+        ),
     })
 }
 
@@ -36,7 +40,8 @@ fn differences(judged: &Files, now: &Files) -> String {
         }
         for (state, when) in [(&old, "was"), (&new, "is now")] {
             if let Err(words) = state {
-                differences.push_str(&format!("{path} {when} {words}\n"));
+                differences.push_str(&secret::in_message(&format!("{path} {when} {words}")));
+                differences.push('\n');
             }
         }
         differences.push_str(&diff::unified(path, &old.unwrap_or_default(), &new.unwrap_or_default()));

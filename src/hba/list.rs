@@ -122,7 +122,8 @@ impl HbaFile {
     }
 
     /// Puts a rule before the one at a place, on the line before it; at the place behind the last, at the end of the
-    /// main file.
+    /// main file. Comment lines right above a rule, without a blank line between, stay with it, and the new one goes
+    /// above them; but not above the comment that the file begins with, nor the one that names the columns.
     ///
     /// # Errors
     /// As for [`push`](HbaFile::push); [`Error::Invalid`] for a place that there is not, or between two rules of an

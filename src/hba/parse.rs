@@ -20,13 +20,14 @@ pub(super) struct Parsed {
 
 /// The rule that a record is.
 pub(super) fn rule(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, Trouble> {
-    if let Some(trouble) = &record.trouble {
-        return Err(trouble.clone());
-    }
-    read(record, fields, dialect).map_err(|trouble| {
-        // The words behind a secret may be a part of it that lacks its quotes.
-        let mut before = fields.iter().flatten().take_while(|token| token.column < trouble.column);
-        match before.any(|token| secret::is_in(&token.bytes)) {
+    let parsed = match &record.trouble {
+        Some(trouble) => Err(trouble.clone()),
+        None => read(record, fields, dialect),
+    };
+    parsed.map_err(|trouble| {
+        // The words behind a secret may be a part of it that lacks its quotes. Those of an `@file` share its column.
+        let until = fields.iter().flatten().take_while(|token| token.column <= trouble.column);
+        match secret::begins_in(until.map(|token| token.bytes.as_slice())) {
             true => Trouble::new(trouble.column, secret::without_words(&trouble.problem)),
             false => trouble,
         }
@@ -156,15 +157,19 @@ fn connection(token: &Token, dialect: &Dialect) -> Result<ConnectionType, Troubl
         dialect.version.at_least(12) || !matches!(connection, ConnectionType::HostGssEnc | ConnectionType::HostNoGssEnc)
     });
     known.find(|connection| connection.as_str().as_bytes() == token.bytes).ok_or_else(|| {
-        let includes = [b"include".as_slice(), b"include_if_exists", b"include_dir"].contains(&token.bytes.as_slice());
-        let problem = match includes {
-            true if dialect.has_patterns_and_includes() => "takes one file, and nothing behind it".to_owned(),
-            true => format!("needs PostgreSQL 16, and this is {}", dialect.version),
-            false => {
-                "is no connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc was expected".into()
+        let verb =
+            ["include", "include_if_exists", "include_dir"].into_iter().find(|verb| verb.as_bytes() == token.bytes);
+        let problem = match verb {
+            Some(verb) if dialect.has_patterns_and_includes() => {
+                format!("{verb} takes one file, and nothing behind it")
             }
+            Some(verb) => format!("{verb} needs PostgreSQL 16, and this is {}", dialect.version),
+            // The word itself may be a secret: versions before 14 do not join lines.
+            None => "the first word is no connection type: local, host, hostssl, hostnossl, hostgssenc or \
+                     hostnogssenc was expected"
+                .into(),
         };
-        Trouble::new(token.column, format!("{} {problem}", shown(token)))
+        Trouble::new(token.column, problem)
     })
 }
 

@@ -216,16 +216,27 @@ impl Swap<'_> {
 
     /// The error for a file that somebody else has changed, with what the others did.
     pub(super) fn conflict(&self) -> Error {
-        let theirs = match fetch_file(self.cluster, self.standing, self.path) {
-            Ok(Some(now)) => format!("this since it was read:\n{}", diff::unified(self.path, self.old, &now)),
-            Ok(None) => "no such file".into(),
-            Err(error) => format!("something else, which could not be read ({error})"),
-        };
+        let mine = diff::unified(self.path, self.old, self.new);
         Error::Conflict {
             what: format!("{:?}", self.path),
-            mine: format!("\n{}", diff::unified(self.path, self.old, self.new)),
-            theirs,
+            mine: "for the file as it was read".into(),
+            theirs: format!(
+                "{}\nWhat was to be changed, and can be after a refresh:\n{}",
+                made_by_others(self.cluster, self.standing, self.path, self.old),
+                mine.trim_end()
+            ),
         }
+    }
+}
+
+/// What somebody else made of a file that had this content.
+pub(super) fn made_by_others(cluster: &Cluster, standing: &Standing, path: &str, content: &[u8]) -> String {
+    match fetch_file(cluster, standing, path) {
+        Ok(Some(now)) => {
+            format!("another one by now. What others have changed:\n{}", diff::unified(path, content, &now).trim_end())
+        }
+        Ok(None) => "no such file any more".into(),
+        Err(error) => format!("another one by now, which could not be read ({error})"),
     }
 }
 

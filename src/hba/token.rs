@@ -63,11 +63,11 @@ pub(crate) struct Reading {
 }
 
 /// One line and those that continue it, put together.
-struct Line {
-    text: Vec<u8>,
+pub(crate) struct Line {
+    pub(crate) text: Vec<u8>,
     /// How many lines of the file it is, as the server counts, and how many bytes.
     count: usize,
-    length: usize,
+    pub(crate) length: usize,
     /// Where each further line of the file begins: in `text`, and in the file.
     seams: Vec<(usize, usize)>,
     too_long: bool,
@@ -75,21 +75,24 @@ struct Line {
 
 /// All of a file, in order; the ranges follow one another without a gap.
 pub(crate) fn pieces(bytes: &[u8], reading: Reading) -> impl Iterator<Item = Piece> {
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let (mut line, mut start) = (1, 0);
-    std::iter::from_fn(move || {
-        let next = next_line(&mut lines, reading)?;
+    lines(bytes, reading).map(move |next| {
         let range = start..start + next.length;
         let piece = Piece { line, lines: next.count, range, record: next.record(reading) };
         (line, start) = (line + piece.lines, piece.range.end);
-        Some(piece)
+        piece
     })
+}
+
+/// The lines of a file, each with those that continue it.
+pub(crate) fn lines(bytes: &[u8], reading: Reading) -> impl Iterator<Item = Line> {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    std::iter::from_fn(move || next_line(&mut lines, reading))
 }
 
 /// How many lines the server takes these bytes for.
 pub(crate) fn count_lines(bytes: &[u8], reading: Reading) -> usize {
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    std::iter::from_fn(|| next_line(&mut lines, reading)).map(|line| line.count).sum()
+    lines(bytes, reading).map(|line| line.count).sum()
 }
 
 /// Whether text behind these bytes would still belong to their last line: it has no end, or is continued.
@@ -100,12 +103,10 @@ pub(crate) fn is_open(bytes: &[u8], reading: Reading) -> bool {
 
 /// Where the comment begins that ends the line.
 pub(crate) fn comment(piece: &[u8], reading: Reading) -> Option<usize> {
-    let line = next_line(&mut piece.split_inclusive(|byte| *byte == b'\n'), reading)?;
+    let line = lines(piece, reading).next()?;
     let mut cursor = Cursor::new(&line.text, reading);
     while let Ok(Some(_)) = cursor.token() {}
-    let at = cursor.comment?;
-    let seam = line.seams.iter().rev().find(|(in_text, _)| *in_text <= at);
-    Some(seam.map_or(at, |(in_text, in_file)| at - in_text + in_file))
+    Some(line.in_file(cursor.comment?))
 }
 
 /// Where the fields of a line begin and end, with their quotes.
@@ -156,6 +157,12 @@ fn next_line<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, reading: Reading) -
 }
 
 impl Line {
+    /// Where a byte of the text stands in the file, from the beginning of the line.
+    pub(crate) fn in_file(&self, at: usize) -> usize {
+        let seam = self.seams.iter().rev().find(|(in_text, _)| *in_text <= at);
+        seam.map_or(at, |(in_text, in_file)| at - in_text + in_file)
+    }
+
     fn record(&self, reading: Reading) -> Option<Record> {
         if self.too_long {
             let trouble = Trouble::new(1, "the line is longer than this version of the server can read".into());
