@@ -193,21 +193,24 @@ impl HbaRules {
 }
 
 /// Refuses rules under which a session of this program's, or a replica, could not connect again, or perhaps not, that
-/// could under the rules as they were read. Whether this program can give another proof the new connection will show, if
-/// one is made.
+/// could under the rules as they were read. Whether this session can give another proof the new connection will show, if
+/// one is made; it is one like this session, and shows nothing of those to other databases.
 ///
 /// # Errors
 /// [`Error::Invalid`] names the sessions and the rules.
 pub(super) fn check_lock_outs(cluster: &Cluster, before: &HbaFile, after: &HbaFile, probe: HbaProbe) -> Result<()> {
     let mut found = locked_out(cluster, before, after)?;
     if probe == HbaProbe::Connect {
-        found.retain(|lock_out| lock_out.peer.kind != PeerKind::Own || lock_out.reason == LockOutReason::Refused);
+        let tried = cluster.session().facts().pid;
+        found.retain(|lock_out| lock_out.peer.pid != tried || lock_out.reason == LockOutReason::Refused);
     }
     if found.is_empty() {
         return Ok(());
     }
     let sessions: Vec<_> = found.iter().map(LockOut::to_string).collect();
-    let why = format!("{}; if that is meant, set lock_out to OnLockOut::Allow", sessions.join("; "));
+    let is_tried = probe == HbaProbe::Connect && found.iter().any(|lock_out| lock_out.peer.kind == PeerKind::Own);
+    let skip = if is_tried { ", and probe to HbaProbe::Skip" } else { "" };
+    let why = format!("{}; if that is meant, set lock_out to OnLockOut::Allow{skip}", sessions.join("; "));
     Err(Error::invalid(format!("rules for {}", after.path()), why))
 }
 

@@ -2,7 +2,7 @@
 use super::decide::Judge;
 use super::decision::Outcome;
 use super::method::HbaMethod;
-use super::rule::HbaRule;
+use super::rule::{ConnectionType, HbaRule};
 use super::world::{Peer, PeerKind};
 use std::fmt;
 
@@ -99,7 +99,12 @@ fn suffices(old: &HbaRule, new: &HbaRule) -> bool {
     let options_ask_for_more =
         matches!(new.method, HbaMethod::Trust | HbaMethod::Md5 | HbaMethod::Password | HbaMethod::ScramSha256);
     let no_more_options = old.options == new.options || options_ask_for_more && new.options.is_empty();
-    old.method.suffices_for(new.method) && no_more_options
+    // On a Unix-domain socket, ident is another word for peer.
+    let method = |rule: &HbaRule| match (rule.connection, rule.method) {
+        (ConnectionType::Local, HbaMethod::Ident) => HbaMethod::Peer,
+        (_, method) => method,
+    };
+    method(old).suffices_for(method(new)) && no_more_options
 }
 
 #[cfg(test)]

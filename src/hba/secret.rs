@@ -170,12 +170,14 @@ fn is_between(byte: u8) -> bool {
 /// How long the value is that begins here, up to the next option, a comment or the end of the line: words that are
 /// none may belong to a secret that lacks its quotes.
 fn value(bytes: &[u8], mut inside: bool) -> usize {
-    let (mut at, mut started) = (0, false);
+    let (mut at, mut started, mut after_blank) = (0, false, false);
     while let Some(byte) = bytes.get(at).copied() {
         let blanks = if inside { 0 } else { blanks(bytes.get(at..).unwrap_or_default()) };
         match byte {
-            b'#' if !inside => return at,
+            // Behind a blank it begins a comment; else what follows may belong to a secret that lacks its quotes.
+            b'#' if !inside => return if after_blank { at } else { bytes.len() },
             _ if blanks > 0 => {
+                after_blank = true;
                 if started && ends_at(bytes.get(at + blanks..).unwrap_or_default()) {
                     return at;
                 }
@@ -183,7 +185,7 @@ fn value(bytes: &[u8], mut inside: bool) -> usize {
             }
             _ => {
                 inside ^= byte == b'"';
-                started = true;
+                (started, after_blank) = (true, false);
                 at += 1;
             }
         }
@@ -253,7 +255,9 @@ mod tests {
             ("a ldapbindpasswd=my s3=x, y map=z", "a ldapbindpasswd=******** map=z"),
             ("# LDAPBINDPASSWD = s3 x\n", "# LDAPBINDPASSWD =********\n"),
             ("radiussecrets=a\\\nb\\\r\nc scope=d\ne", "radiussecrets=********\n********\n******** scope=d\ne"),
-            ("radiussecret=s,radiussecrets=t#x", "radiussecret=********,radiussecrets=********#x"),
+            ("radiussecret=s,radiussecrets=t#x", "radiussecret=********,radiussecrets=********"),
+            ("ldapbindpasswd=s3#x y # b\n", "ldapbindpasswd=********\n"),
+            ("ldapbindpasswd=s3 # b\n", "ldapbindpasswd=******** # b\n"),
             ("radiussecrets=", "radiussecrets="),
             ("radiussecrets=\nlocal", "radiussecrets=\nlocal"),
             ("local all all ldap ldapserver=l", "local all all ldap ldapserver=l"),

@@ -221,7 +221,7 @@ impl Swap<'_> {
             what: format!("{:?}", self.path),
             mine: "for the file as it was read".into(),
             theirs: format!(
-                "{}\nWhat was to be changed, and can be after a refresh:\n{}",
+                "{}\nWhat was to be changed; refresh() forgets it, so make it again after that:\n{}",
                 made_by_others(self.cluster, self.standing, self.path, self.old),
                 mine.trim_end()
             ),

@@ -505,7 +505,8 @@ fn a_role_that_may_only_write_files_does_it_in_place_when_asked() {
     let error = hba.alter_with(&in_place()).unwrap_err();
     assert!(error.is_conflict());
     let text = error.to_string();
-    let (theirs, mine) = text.split_once("\nWhat was to be changed, and can be after a refresh:\n").unwrap();
+    let (theirs, mine) =
+        text.split_once("\nWhat was to be changed; refresh() forgets it, so make it again after that:\n").unwrap();
     assert!(theirs.contains("has another one by now. What others have changed:\n--- "), "{text}");
     assert!(
         theirs.ends_with("+# theirs") && !mine.contains("theirs") && mine.contains("-local all stranger reject"),
