@@ -51,6 +51,7 @@ mod script;
 mod seen;
 mod session;
 mod sessions;
+mod setting;
 mod shell;
 mod sides;
 mod signature;

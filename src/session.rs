@@ -99,6 +99,11 @@ impl Session {
         living.map(|member| (member.pid.load(Ordering::Acquire), member.facts.database.clone())).collect()
     }
 
+    /// The server process that there is now.
+    pub(crate) fn process(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
+    }
+
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }

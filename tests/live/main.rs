@@ -1,8 +1,11 @@
 //! Tests on a real server, which this binary starts by itself; a database each.
 mod conflicts;
 mod conformance;
+mod connect_access;
+mod copies;
 mod databases;
 mod definitions;
+mod drops;
 mod hba_alter;
 mod hba_files;
 mod hba_generated;
