@@ -29,6 +29,9 @@
 //! level debug, with secrets as `'********'`.
 #[macro_use]
 mod sql;
+#[macro_use]
+mod fields;
+mod cancel;
 mod change;
 mod cluster;
 mod collection;
@@ -61,9 +64,11 @@ pub mod testing;
 mod transaction;
 mod version;
 
+pub use crate::cancel::Canceller;
 pub use crate::cluster::{Cluster, ConnectOptions};
 pub use crate::collection::Collection;
 pub use crate::error::{Error, Result, ServerMessage};
+pub use crate::fields::{FieldValue, Fields};
 pub use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Nothing, Which};
 pub use crate::kinds::*;
 pub use crate::name::Name;

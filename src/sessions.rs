@@ -380,6 +380,18 @@ impl fmt::Display for SessionInfo {
 }
 
 impl Cluster {
+    /// The sessions that [`terminate`](Cluster::terminate) would end, or try to, as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no filter at all.
+    pub fn sessions(&self, sessions: &Sessions) -> Result<Vec<SessionInfo>> {
+        sessions.check()?;
+        let sessions = sessions.clone().sparing(self.session().own_processes());
+        let question = sql!("SELECT {} {} ORDER BY a.pid", COLUMNS, sessions.which());
+        let answers = self.session().run("list sessions", &[fresh_statistics(), question])?;
+        answers.iter().skip(1).flatten().map(SessionInfo::read).collect()
+    }
+
     /// Ends sessions, waits until they are gone, and reports what became of each. Never ended are this
     /// session, those to other databases that [`database`](Cluster::database) made from it or that it was made from,
     /// and the server's own processes. What a transaction does later does not bring them back. In a plan it is collected, and the report is empty

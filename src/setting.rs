@@ -29,7 +29,7 @@ pub(crate) fn set(name: &str, value: &str) -> Sql {
 
 /// The elements of a list of names, with quotes around some, as the server keeps it in one text.
 /// An empty list is one empty name, as in `SET search_path TO ''`.
-fn elements(list: &str) -> Option<Vec<String>> {
+pub(crate) fn elements(list: &str) -> Option<Vec<String>> {
     let mut elements = Vec::new();
     let mut chars = list.trim().chars().peekable();
     loop {

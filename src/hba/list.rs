@@ -207,6 +207,11 @@ impl HbaFile {
         diff::unified(self.path(), self.old_bytes(), &self.new_bytes())
     }
 
+    /// The difference to another content of the file, as [`changes`](HbaFile::changes) shows it.
+    pub fn changes_to(&self, content: &[u8]) -> String {
+        diff::unified(self.path(), self.old_bytes(), content)
+    }
+
     /// Undoes all changes.
     pub fn revert(&mut self) {
         let (files, dialect) = (self.files().clone(), self.dialect().clone());

@@ -235,6 +235,10 @@ fn other_privileges(list: &'static str) -> Sql {
     )
 }
 
+fields! { Database { name, owner, template, strategy, encoding, locale_provider, collate, ctype, locale, icu_rules, tablespace, connection_limit, is_template, allow_connections, connect_access, comment } but oid, granted_by_others, uncovered }
+words! { LocaleProvider { Libc = "libc", Icu = "icu", Builtin = "builtin" } }
+words! { CreateStrategy { WalLog = "wal_log", FileCopy = "file_copy" } }
+
 impl Sealed for Database {}
 
 impl Kind for Database {

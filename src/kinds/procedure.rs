@@ -310,6 +310,8 @@ impl Object<Procedure> {
     }
 }
 
+fields! { Procedure { schema, name, owner, volatility, strict, leakproof, security, parallel, cost, rows, support, settings, comment } but routine, arguments, identity, oid, uncovered, definition }
+
 impl Sealed for Procedure {}
 impl Defined for Procedure {}
 

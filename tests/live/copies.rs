@@ -39,13 +39,13 @@ fn p079_who_uses_the_template_is_said_at_once() {
     for word in [&format!("session {pid}"), &app, "'it''s me'", &template.name, "(55006)"] {
         assert!(said.contains(word), "{word}: {said}");
     }
-    assert!(matches!(template.copy(&copy.name, &CopyOptions::new()), Err(Error::InUse { .. })));
+    assert!(matches!(template.copy(Database::new(&copy.name), &CopyOptions::new()), Err(Error::InUse { .. })));
     drop(inside);
     cluster.databases().create(copy.clone()).unwrap();
     assert!(is_copied(&copy.name));
     // A connection of one's own to the template is let go of.
     cluster.database(&template.name).unwrap().execute("SELECT 1", &[]).unwrap();
-    let again = template.copy(unique("copy"), &CopyOptions::new()).unwrap();
+    let again = template.copy(Database::new(unique("copy")), &CopyOptions::new()).unwrap();
     assert!(is_copied(&again.name));
 }
 
@@ -58,7 +58,7 @@ fn p079_sessions_of_the_template_are_ended_and_do_not_come_back_in_time() {
     let clients = ReturningClients::of(&template.name, 4);
     for _ in 0..5 {
         let began = Instant::now();
-        let copy = template.copy(unique("copy"), &options).unwrap();
+        let copy = template.copy(Database::new(unique("copy")), &options).unwrap();
         assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
         assert!(is_copied(&copy.name));
     }
@@ -70,7 +70,7 @@ fn p079_sessions_of_the_template_are_ended_and_do_not_come_back_in_time() {
     let inside = connect(&template.name, "postgres");
     let _other = connect(&template.name, "postgres");
     let own = inside.databases().get(&template.name).unwrap();
-    assert!(is_copied(&own.copy(unique("copy"), &options).unwrap().name));
+    assert!(is_copied(&own.copy(Database::new(unique("copy")), &options).unwrap().name));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn p079_nobody_is_ended_by_one_who_may_not_end_all() {
     let (own, superuser) = (connect(&template.name, &maker), connect(&template.name, "postgres"));
     let mut options = CopyOptions::new();
     options.sessions = OpenSessions::Terminate;
-    let error = template.copy(unique("copy"), &options).unwrap_err();
+    let error = template.copy(Database::new(unique("copy")), &options).unwrap_err();
     assert!(matches!(error, Error::Denied { .. }) && error.to_string().contains("\"postgres\""), "{error}");
     for session in [&own, &superuser] {
         assert!(session.execute("SELECT 1", &[]).is_ok());
@@ -91,7 +91,7 @@ fn p079_nobody_is_ended_by_one_who_may_not_end_all() {
     crate::support::wait_until("its session is gone", || {
         theirs.databases().get(&template.name).unwrap().drop_preview().unwrap().sessions.len() == 1
     });
-    template.copy(unique("copy"), &options).unwrap();
+    template.copy(Database::new(unique("copy")), &options).unwrap();
     assert!(own.execute("SELECT 1", &[]).is_err());
 }
 
@@ -123,15 +123,15 @@ fn p079_what_postgresql_leaves_behind_is_copied_when_asked() {
     template.revoke_connect([Grantee::Public]).unwrap();
     template.grant_connect([&reader]).unwrap();
 
-    let everything = template.copy(unique("copy"), &CopyOptions::everything()).unwrap();
+    let everything = template.copy(Database::new(unique("copy")), &CopyOptions::everything()).unwrap();
     assert_eq!(left_behind(&cluster, &everything.name), left_behind(&cluster, &template.name));
     assert!(is_copied(&everything.name));
     assert_eq!(everything.connect_access, template.connect_access);
-    let nothing = template.copy(unique("copy"), &CopyOptions::new()).unwrap();
+    let nothing = template.copy(Database::new(unique("copy")), &CopyOptions::new()).unwrap();
     assert_eq!(left_behind(&cluster, &nothing.name), ["postgres|-1"]);
     let mut options = CopyOptions::new();
     options.comment = true;
-    let comment = template.copy(unique("copy"), &options).unwrap();
+    let comment = template.copy(Database::new(unique("copy")), &options).unwrap();
     assert_eq!(left_behind(&cluster, &comment.name), ["postgres|-1|it's"]);
 }
 
@@ -143,10 +143,10 @@ fn p079_a_copy_that_fails_halfway_is_dropped() {
     let template = theirs.databases().create(Database::new(unique("template"))).unwrap();
     cluster.execute(&format!("ALTER DATABASE {} SET log_statement TO 'all'", template.name), &[]).unwrap();
     let name = unique("copy");
-    let error = template.copy(&name, &CopyOptions::everything()).unwrap_err();
+    let error = template.copy(Database::new(&name), &CopyOptions::everything()).unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error}");
     assert!(!cluster.databases().contains(&name).unwrap());
-    template.copy(&name, &CopyOptions::new()).unwrap();
+    template.copy(Database::new(&name), &CopyOptions::new()).unwrap();
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn p079_a_plan_shows_the_copy_and_makes_it_later() {
     options.sessions = OpenSessions::Terminate;
     let plan = cluster
         .plan(|c| {
-            let copy = c.databases().get(&template.name)?.copy(&name, &options)?;
+            let copy = c.databases().get(&template.name)?.copy(Database::new(&name), &options)?;
             assert_eq!(copy.name, name);
             assert!(c.databases().contains(&name)?);
             Ok(())
@@ -184,7 +184,7 @@ fn p079_a_prepared_transaction_is_named_and_ends_nobody() {
     let mut terminating = CopyOptions::new();
     terminating.sessions = OpenSessions::Terminate;
     for options in [&CopyOptions::new(), &terminating] {
-        let error = template.copy("copy", options).unwrap_err();
+        let error = template.copy(Database::new("copy"), options).unwrap_err();
         assert!(matches!(error, Error::InUse { .. }) && error.to_string().contains("open"), "{error}");
     }
     assert!(inside.execute("SELECT 1", &[]).is_ok());

@@ -113,7 +113,7 @@ fn p076_a_name_that_would_be_cut_acts_on_no_other_database() {
     for wrong in [format!("{name}x"), format!("{}é", &name[..62]), format!("{name}\0"), "a\0b".into(), String::new()] {
         assert!(matches!(cluster.databases().get(&wrong), Err(Error::Invalid { .. })), "{wrong:?}");
         assert!(matches!(cluster.databases().create(Database::new(&wrong)), Err(Error::Invalid { .. })), "{wrong:?}");
-        let copied = database.copy(&wrong, &pgsteward::CopyOptions::new());
+        let copied = database.copy(Database::new(&wrong), &pgsteward::CopyOptions::new());
         assert!(matches!(copied, Err(Error::Invalid { .. })), "{wrong:?}");
         let mut renamed = database.clone();
         renamed.name = wrong.clone();

@@ -54,17 +54,16 @@ impl CopyOptions {
         Self { owner: true, privileges: true, settings: true, connection_limit: true, comment: true, ..Self::new() }
     }
 
-    /// The copy as a value, but for its privileges.
-    fn value(&self, template: &Database, name: String) -> Database {
-        let mut copy = Database::new(name);
+    /// Completes the copy, but for its privileges; what it has of its own stays.
+    fn complete(&self, mut copy: Database, template: &Database) -> Database {
         copy.template = Some(template.name.clone());
-        if self.owner {
+        if self.owner && copy.owner.is_empty() {
             copy.owner.clone_from(&template.owner);
         }
-        if self.connection_limit {
+        if self.connection_limit && copy.connection_limit == -1 {
             copy.connection_limit = template.connection_limit;
         }
-        if self.comment {
+        if self.comment && copy.comment.is_none() {
             copy.comment.clone_from(&template.comment);
         }
         copy
@@ -79,6 +78,7 @@ impl Default for CopyOptions {
 
 impl Object<Database> {
     /// Makes a database that is a copy of this one, in its present state on the server: `CREATE DATABASE ... TEMPLATE`.
+    /// What the value has of its own (an owner, a comment) stays; the options say what it takes over besides.
     ///
     /// PostgreSQL copies no database that has sessions. With [`Terminate`](OpenSessions::Terminate) they are ended in the moment
     /// when the copy holds its lock on the database, so that none can come back before it is made; new sessions wait as long.
@@ -94,7 +94,7 @@ impl Object<Database> {
     /// let shop = cluster.databases().create(Database::new("shop"))?;
     /// let mut options = CopyOptions::everything();
     /// options.sessions = OpenSessions::Terminate;
-    /// let copy = shop.copy("shop_test", &options)?;
+    /// let copy = shop.copy(Database::new("shop_test"), &options)?;
     /// assert_eq!(copy.owner, shop.owner);
     /// # Ok(())
     /// # }
@@ -103,10 +103,10 @@ impl Object<Database> {
     /// # Errors
     /// [`Error::InUse`] names the sessions and prepared transactions that are in the way; [`Error::Denied`] those that the current role may not
     /// end; [`Error::AlreadyExists`]; [`Error::Unsupported`] to end sessions over a connection that was handed in.
-    pub fn copy(&self, name: impl Into<String>, options: &CopyOptions) -> Result<Object<Database>> {
+    pub fn copy(&self, copy: Database, options: &CopyOptions) -> Result<Object<Database>> {
         let (cluster, template) = (self.cluster().clone(), self.server().clone());
         let databases = Collection::<Database>::new(&cluster);
-        let mut value = options.value(&template, name.into());
+        let mut value = options.complete(copy, &template);
         let mut script = value.to_create(cluster.version());
         if options.privileges {
             script.append(privileges(&cluster, &template, &value.name)?);

@@ -46,6 +46,11 @@ pub enum Parallel {
     Safe,
 }
 
+words! { Routine { Function = "function", Procedure = "procedure", Aggregate = "aggregate", Window = "window" } }
+words! { Volatility { Immutable = "immutable", Stable = "stable", Volatile = "volatile" } }
+words! { Security { Invoker = "invoker", Definer = "definer" } }
+words! { Parallel { Unsafe = "unsafe", Restricted = "restricted", Safe = "safe" } }
+
 impl Routine {
     pub(super) fn read(code: &str) -> Self {
         match code {
