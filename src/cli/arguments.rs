@@ -126,3 +126,14 @@ pub(crate) enum Noun {
         directory: PathBuf,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_options_clash() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -324,7 +324,7 @@ fn restore(context: &Context, path: Option<&str>, writing: &Writing) -> Result<(
     let backups = rules(context)?.backups()?;
     let chosen = match path {
         Some(path) => backups.iter().find(|backup| backup.path == path),
-        None => backups.iter().max_by_key(|backup| backup.time),
+        None => backups.first(),
     };
     let Some(chosen) = chosen else {
         let what = path.map_or("a copy of an older file".to_owned(), |path| format!("the copy {path:?}"));

@@ -11,7 +11,7 @@ use pgsteward::{
 #[derive(Args)]
 pub(crate) struct Options {
     /// The kinds, with commas between
-    #[arg(value_delimiter = ',', required = true)]
+    #[arg(value_delimiter = ',', required = true, num_args = 1)]
     kinds: Vec<KindOfObject>,
     /// * stands for any text, ? for any character
     #[arg(default_value = "*")]
