@@ -71,72 +71,86 @@ fn value(chars: &mut Peekable<Chars<'_>>) -> Result<String> {
 }
 
 /// `user:password@host:port,host/database?key=value`
-fn url(rest: &str) -> Result<Parameters> {
-    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+fn url(mut rest: &str) -> Result<Parameters> {
     let mut parameters = Parameters::new();
     let mut give = |key: &str, value: &str| {
         if !value.is_empty() {
             parameters.insert(key.to_owned(), value.to_owned());
         }
     };
-    // A user may not have a slash or an @ in it but as %2F, %40.
-    let before_slash = rest.split('/').next().unwrap_or(rest);
-    let rest = match before_slash.split_once('@') {
-        None => rest,
-        Some((login, _)) => {
-            let (user, password) = login.split_once(':').unwrap_or((login, ""));
-            give("user", &decode(user)?);
-            give("password", &decode(password)?);
-            rest.split_once('@').map_or(rest, |(_, rest)| rest)
-        }
-    };
-    let (places, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let (hosts, ports) = hosts(places)?;
+    // A slash or an @ in a user's name or password is %2F, %40.
+    if let Some((login, after)) = rest.split_once('@').filter(|(login, _)| !login.contains('/')) {
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        give("user", &decode(user)?);
+        give("password", &decode(password)?);
+        rest = after;
+    }
+    let (hosts, ports) = hosts(&mut rest)?;
     // Of several, one that is empty stands for the default.
-    if hosts.iter().any(|host| !host.is_empty()) {
-        give("host", &hosts.join(","));
+    give("host", if hosts.iter().all(String::is_empty) { String::new() } else { hosts.join(",") }.as_str());
+    give("port", if ports.iter().all(String::is_empty) { String::new() } else { ports.join(",") }.as_str());
+    if let Some(after) = rest.strip_prefix('/') {
+        rest = after;
+        give("dbname", &decode(take_until(&mut rest, &['?']))?);
     }
-    if ports.iter().any(|port| !port.is_empty()) {
-        give("port", &ports.join(","));
-    }
-    give("dbname", &decode(database)?);
-    for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
+    let mut query = rest.strip_prefix('?').unwrap_or_default();
+    while !query.is_empty() {
+        let (pair, after) = query.split_once('&').unwrap_or((query, ""));
+        query = after;
         let Some((key, value)) = pair.split_once('=') else {
             return Err(unreadable("a = is missing in what follows the ? of the URL"));
         };
         if value.contains('=') {
             return Err(unreadable("there is an = too many in what follows the ? of the URL; a value has it as %3D"));
         }
-        let (key, value) = (decode(key)?, decode(value)?);
-        match (key.as_str(), value.as_str()) {
+        match (decode(key)?.as_str(), decode(value)?.as_str()) {
             // As the drivers of Java write it.
             ("ssl", "true") => parameters.insert("sslmode".into(), "require".into()),
-            _ => parameters.insert(key, value),
+            (key, value) => parameters.insert(key.into(), value.into()),
         };
     }
     Ok(parameters)
 }
 
-/// The hosts and the ports of `host:port,[::1]:port`.
-fn hosts(places: &str) -> Result<(Vec<String>, Vec<String>)> {
+/// Takes the text up to one of these signs, or all of it.
+fn take_until<'t>(rest: &mut &'t str, ends: &[char]) -> &'t str {
+    let (taken, after) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
+    *rest = after;
+    taken
+}
+
+/// Takes `host:port,[::1]:port`: the hosts, and the ports.
+fn hosts(rest: &mut &str) -> Result<(Vec<String>, Vec<String>)> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
-    for place in places.split(',') {
-        let (host, port) = match place.strip_prefix('[') {
-            Some(rest) => {
+    loop {
+        let host = match rest.strip_prefix('[') {
+            Some(after) => {
                 let (address, after) =
-                    rest.split_once(']').ok_or_else(|| unreadable("the ] behind an IPv6 address is missing"))?;
-                let port = match after {
-                    "" => "",
-                    after => after.strip_prefix(':').ok_or_else(|| unreadable("behind ] comes a : or nothing"))?,
-                };
-                (address, port)
+                    after.split_once(']').ok_or_else(|| unreadable("the ] behind an IPv6 address is missing"))?;
+                if address.is_empty() || !(after.is_empty() || after.starts_with([':', '/', '?', ','])) {
+                    return Err(unreadable(
+                        "an IPv6 address stands between [ and ], and behind it a :, /, ?, comma or nothing",
+                    ));
+                }
+                *rest = after;
+                address
             }
-            None => place.split_once(':').unwrap_or((place, "")),
+            None => take_until(rest, &[':', '/', '?', ',']),
         };
         hosts.push(decode(host)?);
+        let port = match rest.strip_prefix(':') {
+            Some(after) => {
+                *rest = after;
+                take_until(rest, &['/', '?', ','])
+            }
+            None => "",
+        };
         ports.push(decode(port)?);
+        match rest.strip_prefix(',') {
+            Some(after) => *rest = after,
+            None => return Ok((hosts, ports)),
+        }
     }
-    Ok((hosts, ports))
 }
 
 /// `%2F` is a slash.

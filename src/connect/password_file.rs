@@ -35,32 +35,38 @@ pub(crate) fn find(path: &Path, login: &Login<'_>) -> Option<String> {
 /// The password on the first line that matches.
 fn lookup(text: &str, login: &Login<'_>) -> Option<String> {
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    lines.filter(|line| !line.starts_with('#')).find_map(|line| {
-        let mut rest = line;
-        for wanted in [login.host, login.port, login.database, login.user] {
-            let (field, after) = field(rest);
-            // A star that is written with a backslash is a star.
-            if !rest.starts_with("*:") && field != wanted {
-                return None;
-            }
-            rest = after?;
-        }
-        Some(field(rest).0).filter(|password| !password.is_empty())
-    })
+    let Login { host, port, database, user } = *login;
+    let found = lines
+        .filter(|line| !line.starts_with('#'))
+        .find_map(|line| [host, port, database, user].into_iter().try_fold(line, after));
+    found.map(unescaped).filter(|password| !password.is_empty())
 }
 
-/// The text up to a colon, without backslashes, and what follows the colon.
-fn field(text: &str) -> (String, Option<&str>) {
-    let mut field = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            ':' => return (field, Some(chars.as_str())),
-            '\\' => field.push(chars.next().unwrap_or('\\')),
-            other => field.push(other),
+/// What follows the first field of a text, if the field is this value or a star. A colon that belongs to the value may
+/// stand there without its backslash, as libpq has it.
+fn after<'t>(text: &'t str, value: &str) -> Option<&'t str> {
+    if let Some(rest) = text.strip_prefix("*:") {
+        return Some(rest);
+    }
+    let (mut field, mut wanted) = (text.chars(), value.chars());
+    loop {
+        match (field.next()?, wanted.next()) {
+            (':', None) => return Some(field.as_str()),
+            ('\\', wanted) if field.next() == wanted => {}
+            (c, wanted) if c != '\\' && Some(c) == wanted => {}
+            _ => return None,
         }
     }
-    (field, None)
+}
+
+/// The text up to a colon, without backslashes.
+fn unescaped(text: &str) -> String {
+    let mut field = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next().filter(|c| *c != ':') {
+        field.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
+    }
+    field
 }
 
 #[cfg(test)]
@@ -78,8 +84,9 @@ mod tests {
             ("other:*:*:*:x\ndb:5432:shop:*:y:z", Some("y")),
             ("\\*:*:*:*:x", None),
             ("db:5432:shop:*", None),
-            ("db:5432:shop:a:b:x", None),
-            ("*:*:*:*:", None),
+            ("db:5432:shop:a:b:x", Some("x")),
+            ("db:5432:shop:a:x", None),
+            ("*:*:*:*:\n*:*:*:*:never", None),
             ("", None),
         ] {
             assert_eq!(lookup(text, &LOGIN).as_deref(), password, "{text:?}");
