@@ -36,6 +36,7 @@ mod change;
 mod cluster;
 mod collection;
 mod connect;
+mod dependents;
 #[cfg(doctest)]
 mod documents;
 mod error;
@@ -67,6 +68,7 @@ mod version;
 pub use crate::cancel::Canceller;
 pub use crate::cluster::{Cluster, ConnectOptions};
 pub use crate::collection::Collection;
+pub use crate::dependents::Depended;
 pub use crate::error::{Error, Result, ServerMessage};
 pub use crate::fields::{FieldValue, Fields};
 pub use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Nothing, Which};

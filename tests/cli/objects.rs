@@ -72,6 +72,11 @@ fn what_others_depend_on_is_dropped_only_with_cascade() {
     let database = cluster.current_database().to_owned();
     cluster.execute("CREATE TABLE t (a int); CREATE VIEW v AS SELECT * FROM t", &[]).unwrap();
     run_in(&database, &["table", "drop", "t", "--yes"]).with(4);
+    let asked = end(
+        program(server()).env("PGDATABASE", &database).args(["table", "drop", "t", "--cascade"]).stdin(Stdio::piped()),
+        "no\n",
+    );
+    assert!(asked.with(6).stderr.contains("\n  view public.v\n"));
     run_in(&database, &["table", "drop", "t", "--cascade", "--yes"]).with(0);
     run_in(&database, &["view", "show", "v"]).with(3);
     run_in(&database, &["lo", "drop", "1", "--cascade", "--yes"]).with(3);
@@ -93,7 +98,7 @@ fn tables_and_csv_hold_what_json_holds() {
     let json = run_in(&database, &["table", "list", "--format", "json", "public.o*"]).with(0).json();
     assert_eq!(json.as_array().unwrap().len(), 1);
     assert_eq!(run_in(&database, &["view", "list", "--format", "json"]).with(0).stdout, "[]\n");
-    let script = run_in(&database, &["script", "table,role", "public.other"]).with(0).stdout;
+    let script = run_in(&database, &["script", "table", "role", "--pattern", "public.other"]).with(0).stdout;
     assert!(script.contains("CREATE TABLE \"public\".\"other\""), "{script}");
 }
 

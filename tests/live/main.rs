@@ -5,6 +5,7 @@ mod connect_access;
 mod copies;
 mod databases;
 mod definitions;
+mod dependents;
 mod drops;
 mod hba_alter;
 mod hba_files;

@@ -27,6 +27,10 @@ pub(crate) trait Noun: Fields {
     fn drop_cascade(object: Object<Self>) -> Result<()> {
         no_cascade(object)
     }
+    /// What `drop_cascade` would take along.
+    fn dependents(_object: &Object<Self>) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// An object's fields and facts.
@@ -70,7 +74,7 @@ fn query_of<'q, T: Noun>(text: &str, query: Option<&'q str>, columns: &[String])
 }
 
 macro_rules! nouns {
-    ($($kind:ty: $all:ident, $key:expr, shown $shown:expr, cascade $cascade:expr, $make:expr;)*) => { $(
+    ($($kind:ty: $all:ident, $key:expr, shown $shown:expr, cascade $cascade:expr, $dependents:expr, $make:expr;)*) => { $(
         impl Noun for $kind {
             const SHOWN: &'static [&'static str] = &$shown;
 
@@ -89,6 +93,10 @@ macro_rules! nouns {
             fn drop_cascade(object: Object<Self>) -> Result<()> {
                 $cascade(object)
             }
+
+            fn dependents(object: &Object<Self>) -> Result<Vec<String>> {
+                $dependents(object)
+            }
         }
     )* };
 }
@@ -104,22 +112,22 @@ fn no_cascade<T: Noun>(object: Object<T>) -> Result<()> {
 
 nouns! {
     Database: databases, plain, shown ["name", "owner", "encoding", "connection_limit", "connect_access", "comment"],
-        cascade no_cascade,
+        cascade no_cascade, |_| Ok(Vec::new()),
         |text: &str, query, columns: &[String]| nothing_else::<Database>(text, query, columns).map(|()| Database::new(text));
     Role: roles, plain, shown ["name", "login", "superuser", "create_role", "create_database", "connection_limit", "comment"],
-        cascade no_cascade,
+        cascade no_cascade, |_| Ok(Vec::new()),
         |text: &str, query, columns: &[String]| nothing_else::<Role>(text, query, columns).map(|()| Role::new(text));
     Schema: schemas, plain, shown ["name", "owner", "comment"],
-        cascade |object: Object<Schema>| object.drop_cascade(),
+        cascade |object: Object<Schema>| object.drop_cascade(), Object::dependents,
         |text: &str, query, columns: &[String]| nothing_else::<Schema>(text, query, columns).map(|()| Schema::new(text));
     Sequence: sequences, Name::parse, shown ["schema", "name", "owner", "data_type", "increment", "owned_by", "comment"],
-        cascade |object: Object<Sequence>| object.drop_cascade(),
+        cascade |object: Object<Sequence>| object.drop_cascade(), Object::dependents,
         |text: &str, query, columns: &[String]| {
             nothing_else::<Sequence>(text, query, columns)?;
             Ok(Sequence::new(Name::parse(text)?))
         };
     Table: tables, Name::parse, shown ["schema", "name", "owner", "persistence", "row_security", "comment"],
-        cascade |object: Object<Table>| object.drop_cascade(),
+        cascade |object: Object<Table>| object.drop_cascade(), Object::dependents,
         |text: &str, query, columns: &[String]| {
             nothing_else::<Table>(text, query, &[])?;
             let mut table = Table::new(Name::parse(text)?);
@@ -132,17 +140,17 @@ nouns! {
             Ok(table)
         };
     View: views, Name::parse, shown ["schema", "name", "owner", "comment"],
-        cascade |object: Object<View>| object.drop_cascade(),
+        cascade |object: Object<View>| object.drop_cascade(), Object::dependents,
         |text: &str, query, columns: &[String]| {
             Ok(View::new(Name::parse(text)?, Sql::trusted(query_of::<View>(text, query, columns)?)))
         };
     MaterializedView: materialized_views, Name::parse, shown ["schema", "name", "owner", "population", "comment"],
-        cascade |object: Object<MaterializedView>| object.drop_cascade(),
+        cascade |object: Object<MaterializedView>| object.drop_cascade(), Object::dependents,
         |text: &str, query, columns: &[String]| {
             Ok(MaterializedView::new(Name::parse(text)?, Sql::trusted(query_of::<MaterializedView>(text, query, columns)?)))
         };
     LargeObject: large_objects, oid, shown ["owner", "comment", "oid"],
-        cascade no_cascade,
+        cascade no_cascade, |_| Ok(Vec::new()),
         |text: &str, query, columns: &[String]| {
             nothing_else::<LargeObject>(text, query, columns)?;
             Ok(LargeObject::new(oid(text)?))
@@ -180,6 +188,10 @@ impl Noun for Procedure {
 
     fn drop_cascade(object: Object<Self>) -> Result<()> {
         object.drop_cascade()
+    }
+
+    fn dependents(object: &Object<Self>) -> Result<Vec<String>> {
+        object.dependents()
     }
 }
 

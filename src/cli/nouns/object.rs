@@ -128,7 +128,7 @@ pub(crate) fn alter<T: Noun>(context: &Context, options: &AlterOptions) -> Resul
 fn drop_one<T: Noun>(context: &Context, name: &str, cascade: bool) -> Result<(), Failure> {
     let object = find::<T>(&context.cluster, name)?;
     let title = format!("{} {}", T::KIND, object.key());
-    let along = if cascade { ", with all that depends on it" } else { "" };
+    let along = if cascade { named(&T::dependents(&object)?) } else { String::new() };
     context.ask(&format!("drop {title} of database {:?}{along}?", context.cluster.current_database()))?;
     context.change(&format!("dropped {title}"), |cluster| {
         let object = find::<T>(cluster, name)?;
@@ -137,6 +137,19 @@ fn drop_one<T: Noun>(context: &Context, name: &str, cascade: bool) -> Result<(),
             true => T::drop_cascade(object),
         }
     })
+}
+
+/// What goes along, one a line; of very many the first.
+fn named(dependents: &[String]) -> String {
+    const MOST: usize = 50;
+    if dependents.is_empty() {
+        return String::new();
+    }
+    let mut lines: Vec<String> = dependents.iter().take(MOST).map(|name| format!("  {name}")).collect();
+    if dependents.len() > MOST {
+        lines.push(format!("  and {} more", dependents.len() - MOST));
+    }
+    format!(", and with it\n{}\n", lines.join("\n"))
 }
 
 pub(crate) fn script<T: Noun>(context: &Context, name: &str) -> Result<(), Failure> {

@@ -10,11 +10,11 @@ use pgsteward::{
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The kinds, with commas between
-    #[arg(value_delimiter = ',', required = true, num_args = 1)]
+    /// The kinds
+    #[arg(required = true)]
     kinds: Vec<KindOfObject>,
     /// * stands for any text, ? for any character
-    #[arg(default_value = "*")]
+    #[arg(long, default_value = "*")]
     pattern: String,
 }
 
