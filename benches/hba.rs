@@ -39,7 +39,14 @@ fn main() -> Result<()> {
     let [fewer, more] = [measure(&paths[0], sizes[0])?, measure(&paths[1], sizes[1])?];
 
     println!("{:36} {:>15} {:>15}  ratio", "", format!("{} rules", sizes[0]), format!("{} rules", sizes[1]));
-    let steps = ["read", "one change", "its diff", "decide for 1,000 connections"];
+    let steps = [
+        "read",
+        "a rule inserted in the middle",
+        "a rule replaced in the middle",
+        "the diff of both",
+        "push, once for each rule",
+        "decide for 1,000 connections",
+    ];
     for (step, (fewer, more)) in steps.into_iter().zip(fewer.into_iter().zip(more)) {
         line(step, fewer, more);
     }
@@ -98,7 +105,7 @@ fn connections(size: usize) -> Vec<Connection> {
 }
 
 /// The shortest times for each step.
-fn measure(path: &Path, size: usize) -> Result<[Duration; 4]> {
+fn measure(path: &Path, size: usize) -> Result<[Duration; 6]> {
     let version = ServerVersion::parse("18.0")?;
     let path = path.to_str().ok_or("the temporary directory has a name that is no UTF-8")?;
     let (read, hba) = shortest(10, || HbaFile::open(path, Dialect::new(version.clone())));
@@ -107,15 +114,25 @@ fn measure(path: &Path, size: usize) -> Result<[Duration; 4]> {
     assert_eq!(hba.len(), size);
 
     let mut changed = hba.clone();
-    let mut change = Duration::MAX;
+    let [mut insert, mut replace] = [Duration::MAX; 2];
     for _ in 0..10 {
         changed.revert();
-        let (time, done) = shortest(1, || changed.replace(size / 2, "host shop app 192.0.2.0/24 scram-sha-256"));
+        let (time, done) = shortest(1, || changed.insert(size / 2, "host shop app 192.0.2.0/24 scram-sha-256"));
         done?;
-        change = change.min(time);
+        insert = insert.min(time);
+        let (time, done) = shortest(1, || changed.replace(size / 2 + 2, "host shop app 198.51.100.0/24 reject"));
+        done?;
+        replace = replace.min(time);
     }
     let (diff, text) = shortest(10, || changed.changes());
-    assert_eq!(text.lines().filter(|line| line.starts_with('+')).count(), 2);
+    assert_eq!(text.lines().filter(|line| line.starts_with('+')).count(), 3);
+
+    let rules: Vec<_> = hba.iter().collect();
+    let (push, pushed) = shortest(3, || {
+        let mut pushed = HbaFile::from_bytes(path, "", Dialect::new(version.clone()));
+        rules.iter().try_for_each(|rule| pushed.push(*rule)).map(|()| pushed)
+    });
+    assert_eq!(pushed?.len(), size);
 
     let world = world(version);
     let connections = connections(size);
@@ -124,7 +141,7 @@ fn measure(path: &Path, size: usize) -> Result<[Duration; 4]> {
         connections.iter().filter(|connection| judge.decide(connection).rule().is_some()).count()
     });
     assert_eq!(decided, CONNECTIONS * 4 / 5);
-    Ok([read, change, diff, decide])
+    Ok([read, insert, replace, diff, push, decide])
 }
 
 /// A server with some roles in some groups.

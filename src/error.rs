@@ -36,7 +36,7 @@ pub enum Error {
         what: String,
         /// What was to be done, in words or as SQL.
         mine: String,
-        /// What the server has now, in words or as SQL.
+        /// What the server has now, in words or as SQL; for a file with the differences.
         theirs: String,
     },
     /// Others use it at this moment. Nothing was changed; once they are gone, the same will do.
@@ -78,7 +78,7 @@ pub enum Error {
     /// A rule of pg_hba.conf is wrong. Nothing was sent.
     #[error("cannot read {file}, line {line}, column {column}: {problem}")]
     Hba {
-        /// The file, as the server names it, or `the rule` for one that was given as text.
+        /// The file, as the server names it, or `the rule` or `the address` for one that was given as text.
         file: String,
         /// The line in it, from 1.
         line: usize,
@@ -237,7 +237,8 @@ impl Error {
             | Self::Io { action: text, .. } => text,
             Self::Server { cause, .. } => &mut cause.message,
         };
-        text.push_str("; ");
+        // Behind differences, the words are a line of their own.
+        text.push_str(if text.contains('\n') { "\n" } else { "; " });
         text.push_str(words);
         self
     }

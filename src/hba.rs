@@ -66,7 +66,7 @@ pub use self::fault::HbaFault;
 pub use self::finding::{Finding, FindingKind, Place, Severity};
 pub use self::given::ToHbaRule;
 pub use self::list::{HbaFile, HbaIter, HbaRules};
-pub use self::lockout::LockOut;
+pub use self::lockout::{LockOut, LockOutReason};
 pub use self::matrix::{AccessCell, AccessMatrix};
 pub use self::method::HbaMethod;
 pub use self::name::HbaName;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Changes that were collected and not made: [`Cluster::plan`].
 ///
-/// `Display` prints the statements as SQL that can be run, secrets as `'********'`.
+/// `Display` prints the statements as SQL that can be run, secrets as `'********'`. What no SQL by itself can do as
+/// safely, a change of pg_hba.conf, prints as a comment with the differences: only [`apply`](Plan::apply) makes it.
 pub struct Plan {
     cluster: Cluster,
     steps: Vec<Step>,
@@ -48,7 +49,8 @@ impl Recorder {
 }
 
 impl Plan {
-    /// The statements, in order, for whatever database they are; `Display` says for which.
+    /// The statements, in order, for whatever database they are; `Display` says for which. A change of pg_hba.conf is a
+    /// comment among them.
     pub fn script(&self) -> Script {
         let mut script = Script::new();
         for step in &self.steps {

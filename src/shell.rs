@@ -138,7 +138,7 @@ impl Directory {
     }
 
     /// Files in it, each a value of type bytea, up to so many bytes; NULL for one that does not exist.
-    pub(crate) fn to_read(&self, files: [&str; 4], bytes: u32) -> Sql {
+    pub(crate) fn to_read<const N: usize>(&self, files: [&str; N], bytes: u32) -> Sql {
         let file = |name: &str| {
             let path = format!("{}/{name}", self.path);
             sql!("pg_catalog.pg_read_binary_file({}, 0, {}, true)", Lit(&path), bytes)

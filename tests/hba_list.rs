@@ -44,18 +44,18 @@ fn p050_a_list_is_iterated_searched_and_changed() {
         "\
 # TYPE  DATABASE        USER            ADDRESS                 METHOD
 
-# \"local\" is for Unix domain socket connections only
 local   all             postgres                                peer
+# \"local\" is for Unix domain socket connections only
 local   all             all                                     trust
 local   all             x                                       md5
-# IPv4 local connections:
 host    all             y               all                     reject
+# IPv4 local connections:
 host    all             all             127.0.0.1/32            trust
 host    shop            app             10.0.0.0/8              scram-sha-256
 "
     );
     let lines: Vec<_> = hba.iter().map(|rule| rule.line()).collect();
-    assert_eq!(lines, [4, 5, 6, 8, 9, 10]);
+    assert_eq!(lines, [3, 5, 6, 7, 9, 10]);
     assert_eq!(hba.remove(1).unwrap(), HbaRule::parse("local all all trust").unwrap());
     hba.retain(|rule| rule.method != HbaMethod::Reject).unwrap();
     let copy = hba.get(0).unwrap().clone();
@@ -66,6 +66,30 @@ host    shop            app             10.0.0.0/8              scram-sha-256
     assert!(hba.is_empty() && text(&hba).starts_with("# TYPE") && text(&hba).lines().count() == 4);
     hba.revert();
     assert!(!hba.is_changed() && text(&hba) == INITDB && hba.changes().is_empty());
+}
+
+#[test]
+fn p050_a_comment_right_above_a_rule_stays_with_it() {
+    let (new, after) = ("local new new peer\n", "local a a peer\n");
+    for before in [
+        "# head\n\n|# one\n# more\n",
+        "# head\n# TYPE  DATABASE  USER\n",
+        "# head\n\n#type database\n|# one\n",
+        "# head of the file\n",
+        "# head\n\n",
+        "\n|# one \\\n goes on\n \t# more\r\n",
+        "local b b peer\n|# one\n",
+        "local b b peer\n# other\n\n|# one\n",
+        "local b b peer # other\n",
+    ] {
+        let (above, comment) = before.split_once('|').unwrap_or((before, ""));
+        let mut hba = read(&format!("{above}{comment}{after}"));
+        hba.insert_before("local a a peer", "local new new peer").unwrap();
+        assert_eq!(text(&hba), format!("{above}{new}{comment}{after}"));
+    }
+    let mut hba = read("\n# one\nlocal a a peer\n# two\nlocal b b peer\n");
+    hba.insert_after("local a a peer", "local new new peer").unwrap();
+    assert_eq!(text(&hba), format!("\n# one\nlocal a a peer\n{new}# two\nlocal b b peer\n"));
 }
 
 #[test]
@@ -383,6 +407,58 @@ fn rules_of_included_files_are_listed_and_not_changed() {
 }
 
 #[test]
+fn rules_around_what_is_included_are_numbered_as_they_are_read() {
+    let directory = Directory(std::env::temp_dir().join(format!("pgsteward-hba-lines-{}", std::process::id())));
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let path = directory.0.join("pg_hba.conf").to_str().unwrap().to_owned();
+    std::fs::write(directory.0.join("more"), "nonsense\nlocal b b trust\nlocal c c trust\n").unwrap();
+    std::fs::write(&path, "local a a trust\ninclude more\nlocal d d trust\ninclude more\nlocal @empty peer\n").unwrap();
+    std::fs::write(directory.0.join("empty"), "").unwrap();
+    let mut hba = HbaFile::open(&path, dialect("16")).unwrap();
+    let changes: [&dyn Fn(&mut HbaFile); 11] = [
+        &|hba| hba.replace(3, "local x x trust").unwrap(),
+        &|hba| hba.insert(1, "local f f trust").unwrap(),
+        &|hba| hba.replace(1, "local g g reject").unwrap(),
+        &|hba| hba.insert(5, "local h h trust").unwrap(),
+        &|hba| drop(hba.remove(0).unwrap()),
+        &|hba| hba.push("local i i trust").unwrap(),
+        &|hba| drop(hba.remove(3).unwrap()),
+        &|hba| hba.retain(|rule| rule.file().ends_with("more") || rule.line() > 4).unwrap(),
+        &|hba| hba.push("local j j trust").unwrap(),
+        &|hba| hba.insert(0, "local k k trust").unwrap(),
+        // The file has no word, and what is left is no rule.
+        &|hba| hba.replace(0, "local k @empty trust").unwrap(),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        change(&mut hba);
+        std::fs::write(&path, hba.new_bytes()).unwrap();
+        let again = HbaFile::open(&path, dialect("16")).unwrap();
+        assert_eq!(hba.iter().collect::<Vec<_>>(), again.iter().collect::<Vec<_>>(), "change {at}");
+        assert_eq!(hba.faults(), again.faults(), "change {at}");
+    }
+}
+
+#[test]
+fn an_included_file_that_cannot_be_read_is_a_fault_of_the_line_that_names_it() {
+    let directory = Directory(std::env::temp_dir().join(format!("pgsteward-hba-closed-{}", std::process::id())));
+    std::fs::create_dir_all(directory.0.join("directory")).unwrap();
+    std::fs::write(directory.0.join("names"), "one\n").unwrap();
+    let path = directory.0.join("pg_hba.conf").to_str().unwrap().to_owned();
+    for (line, reason) in [
+        ("local @directory x reject", "directory\" is unreadable: "),
+        ("include_if_exists names/below", "names/below\" is unreadable: "),
+        ("include_dir names", "names\" is unreadable: "),
+        ("include none", "none\" does not exist"),
+    ] {
+        std::fs::write(&path, format!("local all all peer\n{line}\nlocal b b peer\n")).unwrap();
+        let hba = HbaFile::open(&path, dialect("16")).unwrap();
+        let faults = hba.faults();
+        assert!(hba.len() == 2 && faults.len() == 1 && faults[0].line == 2, "{faults:?}");
+        assert!(faults[0].problem.contains(reason), "{faults:?}");
+    }
+}
+
+#[test]
 fn a_hundred_thousand_rules_take_linear_time() {
     let text = |count: usize| {
         let rules =
@@ -452,6 +528,7 @@ fn is_consistent(hba: &HbaFile) -> Result<(), TestCaseError> {
     let places = |hba: &HbaFile| hba.iter().map(|rule| (rule.line(), rule.effective().clone())).collect::<Vec<_>>();
     prop_assert_eq!(places(&again), places(hba), "{}", String::from_utf8_lossy(&hba.new_bytes()));
     prop_assert_eq!(again.faults(), hba.faults());
+    prop_assert_eq!(again.warnings(), hba.warnings());
     prop_assert_eq!(hba.is_changed(), !hba.changes().is_empty());
     Ok(())
 }
@@ -482,10 +559,14 @@ proptest! {
     #[test]
     fn a_list_after_any_changes_is_what_its_bytes_say(
         bytes in document(), new: bool,
-        changes in prop::collection::vec((0..5, any::<prop::sample::Index>(), prop::sample::select(RULES)), 1..8)
+        changes in prop::collection::vec((0..7, any::<prop::sample::Index>(), prop::sample::select(RULES)), 1..8)
     ) {
-        let mut hba = HbaFile::from_bytes("pg_hba.conf", bytes.clone(), dialect(if new { "18" } else { "13" }));
-        let mut rules: Vec<_> = hba.iter().map(|entry| HbaRule::clone(entry)).collect();
+        let mut dialect = dialect(if new { "18" } else { "13" });
+        // Then hostssl is warned of.
+        dialect.ssl = Some(false);
+        let mut hba = HbaFile::from_bytes("pg_hba.conf", bytes.clone(), dialect);
+        let old: Vec<_> = hba.iter().map(|entry| HbaRule::clone(entry)).collect();
+        let mut rules = old.clone();
         for (change, place, text) in changes {
             let (count, before) = (rules.len(), hba.new_bytes());
             let rule = HbaFile::from_bytes("", text, hba.dialect().clone()).get(0).map(|entry| HbaRule::clone(entry)).unwrap();
@@ -518,6 +599,14 @@ proptest! {
                 4 => {
                     hba.push(text).unwrap();
                     rules.push(rule);
+                }
+                5 => {
+                    hba.retain(|entry| entry.address == rule.address).unwrap();
+                    rules.retain(|other| other.address == rule.address);
+                }
+                6 => {
+                    hba.revert();
+                    rules.clone_from(&old);
                 }
                 _ => {}
             }

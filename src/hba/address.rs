@@ -1,6 +1,44 @@
 //! Addresses and masks, as PostgreSQL on Linux reads and writes them.
+use super::dialect::Dialect;
+use super::fault::Trouble;
+use super::parse;
+use super::rule::HbaAddress;
+use super::token::{Piece, pieces};
+use crate::error::{Error, Result};
+use crate::version::ServerVersion;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// Reads an address as it stands in pg_hba.conf
+/// ([format](https://www.postgresql.org/docs/current/auth-pg-hba-conf.html)): a keyword, an address with its bits or with
+/// its mask behind a blank, the name of a host or, behind a dot, the end of such names. In quotes it is a name.
+///
+/// ```
+/// use pgsteward::hba::HbaAddress;
+/// let network: HbaAddress = "10.0.0.0/8".parse()?;
+/// assert_eq!(network, "10.0.0.0 255.0.0.0".parse()?);
+/// assert_eq!("samenet".parse::<HbaAddress>()?, HbaAddress::SameNet);
+/// assert_eq!(".example.com".parse::<HbaAddress>()?, HbaAddress::Domain(".example.com".into()));
+/// let error = "10.0.0.0/33".parse::<HbaAddress>().unwrap_err();
+/// assert!(error.to_string().starts_with("cannot read the address, line 1, column 1: \"10.0.0.0/33\" has no valid"));
+/// # Ok::<(), pgsteward::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Hba`] for what is no address, or not just one.
+impl FromStr for HbaAddress {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let reading = Dialect::new(ServerVersion::newest()).reading();
+        let address = match pieces(text.as_bytes(), reading).collect::<Vec<_>>().as_slice() {
+            [Piece { record: Some(record), .. }] if !text.contains('\0') => parse::address(record),
+            _ => Err(Trouble::new(1, "one address was expected, in one line".into())),
+        };
+        address.map_err(|trouble| trouble.at("the address", 1).into())
+    }
+}
 
 /// An address in numbers, also in the old forms of IPv4: `127.1`, `0x7f.0.0.1`, `2130706433`, and with octal numbers,
 /// `010.0.0.1` being 8.0.0.1. The zone of an IPv6 address does not count for rules and is dropped.
@@ -95,6 +133,55 @@ impl fmt::Display for Written<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_read_from_text_as_from_the_file() {
+        let network = |address: &str, mask: &str| HbaAddress::Network {
+            address: address.parse().unwrap(),
+            mask: mask.parse().unwrap(),
+        };
+        for (text, expected) in [
+            ("all", HbaAddress::All),
+            (" samehost\n", HbaAddress::SameHost),
+            ("samenet", HbaAddress::SameNet),
+            ("10.0.0.0/8", network("10.0.0.0", "255.0.0.0")),
+            ("10.0.0.0\t255.0.255.0", network("10.0.0.0", "255.0.255.0")),
+            ("::1/128", network("::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
+            ("app1.example.com", HbaAddress::Host("app1.example.com".into())),
+            (".example.com", HbaAddress::Domain(".example.com".into())),
+            ("\"all\"", HbaAddress::Host("all".into())),
+            ("\"@all\"", HbaAddress::Host("@all".into())),
+            ("ALL", HbaAddress::Host("ALL".into())),
+        ] {
+            assert_eq!(text.parse::<HbaAddress>().unwrap(), expected, "{text:?}");
+            let rule = crate::hba::HbaRule::parse(&format!("host all all {text} trust").replace('\n', " ")).unwrap();
+            assert_eq!(rule.address, Some(expected), "{text:?}");
+        }
+        for (text, problem) in [
+            ("", "line 1, column 1: one address was expected, in one line"),
+            ("# all", "one address was expected"),
+            ("all\nall", "one address was expected"),
+            ("all\0", "one address was expected"),
+            ("10.0.0.0", "column 9: the line ends where the mask of \"10.0.0.0\", which has no /bits, was expected"),
+            ("10.0.0.0 ::", "column 10: the mask \"::\" is of another family"),
+            ("all trust", "column 5: the end was expected behind an address, but \"trust\" is there"),
+            ("a,b", "column 3: one word was expected here"),
+            ("host/8", "is no IP address, and a host name has no mask"),
+            ("@addresses", "column 1: an address was expected, but \"@addresses\" is a file"),
+        ] {
+            let error = text.parse::<HbaAddress>().unwrap_err().to_string();
+            assert!(
+                error.starts_with("cannot read the address, line 1") && error.contains(problem),
+                "{text:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_of_addresses_in_a_rule_as_text_is_no_name_of_a_host() {
+        let error = crate::hba::HbaRule::parse("host all all @offices md5").unwrap_err().to_string();
+        assert!(error.contains("column 14: an address was expected, but \"@offices\" is a file"), "{error}");
+    }
 
     #[test]
     fn addresses_have_all_the_forms_that_c_reads() {

@@ -5,12 +5,12 @@ use super::change::Change;
 use super::dialect::Dialect;
 use super::diff;
 use super::files::Files;
-use super::included::Included;
 use super::judged::check_lock_outs;
 use super::list::{HbaFile, HbaRules};
 use super::managed::refuse_managed;
 use super::read::{fetch_file, fetch_included, no_file};
 use super::rights::Standing;
+use super::swap::Swap;
 use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::script::Script;
@@ -60,7 +60,11 @@ impl HbaRules {
 
     /// Brings the changes to the server, and has it go by them. Without changes nothing is sent.
     ///
-    /// 1. Rules that the server would refuse, and rules that lock somebody out, are refused.
+    /// 1. Rules that the server would refuse, and rules that lock somebody out, are refused: under which this program's
+    ///    session, or a replica that is now connected, could not connect again. A replica may be locked out, and that is
+    ///    refused too, by an authentication method that asks for what it need not have had before (`trust` to
+    ///    `scram-sha-256`). Whether this program has it, the new connection in step 4 shows; without one, it is refused.
+    ///    [`OnLockOut::Allow`] lets all of them pass.
     /// 2. The server replaces the file by the new one, as a whole, if it is still the one that was read. A copy of the old
     ///    one stays beside it: `pg_hba.conf.`, the time (UTC), a count, and the first 8 digits of its hash (SHA-256);
     ///    `pg_hba.conf.bak` points at the newest. The new content shows neither in the server's log nor in
@@ -116,7 +120,9 @@ impl HbaRules {
         Ok(())
     }
 
-    /// The copies of older files that [`alter`](HbaRules::alter) has left beside the file, the newest first.
+    /// The copies of older files that [`alter`](HbaRules::alter) has left, the newest first. They are beside the file; or
+    /// in the data directory, if it was overwritten in place where the server may not write to its directory, or by SQL
+    /// alone.
     ///
     /// # Errors
     /// [`Error::Denied`](crate::Error::Denied) without the rights of a superuser, or `pg_execute_server_program` and `EXECUTE` on
@@ -182,11 +188,12 @@ fn bring(
         return Ok((HbaOutcome::planned(counts), None));
     }
     let standing = Standing::ask(cluster)?;
-    let judged = Included { cluster, standing: &standing, after };
-    let change = Change { cluster, standing: &standing, path, old, new, options, included: judged };
+    let swap =
+        Swap { cluster, standing: &standing, path, old, new, write: options.write, copies: Some(options.backups) };
+    let change = Change { swap, after, probe: options.probe };
     change.check()?;
     if options.lock_out == OnLockOut::Refuse {
-        check_lock_outs(cluster, before, after)?;
+        check_lock_outs(cluster, before, after, options.probe)?;
     }
     change.make().map(|(outcome, files)| (outcome, Some(files)))
 }

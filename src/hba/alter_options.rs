@@ -13,7 +13,8 @@ use std::fmt;
 pub struct HbaAlterOptions {
     /// How the file is written. [`HbaWrite::Replace`] by default.
     pub write: HbaWrite,
-    /// How many copies of older files are kept beside it: 10 by default. The newest is kept in any case.
+    /// How many copies of older files are kept, see [`HbaRules::backups`](super::HbaRules::backups): 10 by default. The
+    /// newest is kept in any case.
     pub backups: usize,
     /// Whether a new connection must be let in under the new rules. [`HbaProbe::Connect`] by default.
     pub probe: HbaProbe,
@@ -72,7 +73,8 @@ pub enum HbaProbe {
     Skip,
 }
 
-/// What is done about rules under which the present session, or a replica that is now connected, could not connect again.
+/// What is done about rules under which the present session, or a replica that is now connected, could not connect again,
+/// or perhaps not, because it is asked for another proof than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnLockOut {
@@ -88,8 +90,7 @@ pub enum OnLockOut {
 pub struct HbaOutcome {
     /// How the file was written; none if there was nothing to change, and in a plan.
     pub write: Option<HbaWrite>,
-    /// The path of the copy of the old file. None where nothing was written, and for a file that was overwritten in place
-    /// by SQL outside the data directory, where a copy could be read by everybody.
+    /// The path of the copy of the old file; none where nothing was written.
     pub backup: Option<String>,
     /// How many lines are new, or will be by a plan; a changed line is one that is gone and one that is new.
     pub lines_added: usize,

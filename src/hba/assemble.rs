@@ -2,7 +2,7 @@
 use super::dialect::Dialect;
 use super::fault::Trouble;
 use super::files::{Files, Wanted, resolve};
-use super::token::{Field, Piece, Record, Token, pieces};
+use super::token::{Field, Record, Token, pieces};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -13,62 +13,29 @@ const DEPTH_BEFORE_16: usize = 100;
 const MOST_WORDS: usize = 10_000_000;
 const MOST_FILES: usize = 100_000;
 
-/// All records, or what has to be read to know them.
-#[derive(Debug)]
-pub(crate) enum Assembled {
-    /// What to read; when it is there, there may be more.
-    Missing(Vec<Wanted>),
-    /// Every record.
-    Whole(Vec<Located>),
-}
-
 /// A record where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Located {
     pub(crate) file: Arc<str>,
     pub(crate) line: usize,
-    /// The piece of the main file that it comes from.
-    pub(crate) piece: usize,
     /// Its words, with those of `@file`s in their place.
     pub(crate) record: Record,
     /// Its words as they are written, where they differ.
     pub(crate) written: Option<Vec<Field>>,
 }
 
-/// The records of the main file and of all that it includes.
-pub(crate) fn assemble(main: &str, files: &Files, dialect: &Dialect) -> Assembled {
-    match files.get(main) {
-        None => Assembled::Missing(vec![Wanted::File(main.to_owned())]),
-        Some(bytes) => {
-            let bytes = bytes.unwrap_or_default();
-            assemble_pieces(main.into(), &mut pieces(&bytes, dialect.reading()), files, dialect)
-        }
+/// What has to be read to know all records, in order; when it is there, there may be more. None if nothing is missing.
+pub(super) fn missing(main: &str, files: &Files, dialect: &Dialect) -> Option<Vec<Wanted>> {
+    let Some(bytes) = files.get(main) else { return Some(vec![Wanted::File(main.to_owned())]) };
+    let mut assembler = Assembler::new(main.into(), files, dialect);
+    for piece in pieces(&bytes.unwrap_or_default(), dialect.reading()) {
+        drop(assembler.records(piece.line, piece.record));
     }
+    assembler.missing()
 }
 
-/// The same for pieces of the main file; their records are taken out of them.
-pub(super) fn assemble_pieces(main: Arc<str>, pieces: &mut [Piece], files: &Files, dialect: &Dialect) -> Assembled {
-    let mut assembler = Assembler {
-        files,
-        dialect,
-        missing: BTreeSet::new(),
-        open: vec![main],
-        words: 0,
-        opened: 0,
-        found: Vec::with_capacity(pieces.len()),
-    };
-    for (index, piece) in pieces.iter_mut().enumerate() {
-        if let Some(record) = piece.record.take() {
-            assembler.record(index, piece.line, record);
-        }
-    }
-    match assembler.missing.is_empty() {
-        true => Assembled::Whole(assembler.found),
-        false => Assembled::Missing(assembler.missing.into_iter().collect()),
-    }
-}
-
-struct Assembler<'a> {
+/// Puts what is included in its place, one line of the main file after the other.
+pub(super) struct Assembler<'a> {
     files: &'a Files,
     dialect: &'a Dialect,
     missing: BTreeSet<Wanted>,
@@ -79,21 +46,38 @@ struct Assembler<'a> {
     found: Vec<Located>,
 }
 
-impl Assembler<'_> {
+impl<'a> Assembler<'a> {
+    pub(super) fn new(main: Arc<str>, files: &'a Files, dialect: &'a Dialect) -> Self {
+        Self { files, dialect, missing: BTreeSet::new(), open: vec![main], words: 0, opened: 0, found: Vec::new() }
+    }
+
+    /// The records that one of the main file stands for: itself, or those of what it includes.
+    pub(super) fn records(&mut self, line: usize, record: Option<Record>) -> impl Iterator<Item = Located> {
+        if let Some(record) = record {
+            self.record(line, record);
+        }
+        self.found.drain(..)
+    }
+
+    /// What was named and not read; none if nothing was.
+    pub(super) fn missing(self) -> Option<Vec<Wanted>> {
+        (!self.missing.is_empty()).then(|| self.missing.into_iter().collect())
+    }
+
     fn current(&self) -> Arc<str> {
         self.open.last().cloned().unwrap_or_default()
     }
 
-    fn record(&mut self, piece: usize, line: usize, record: Record) {
-        let mut located = Located { file: self.current(), line, piece, record, written: None };
+    fn record(&mut self, line: usize, record: Record) {
+        let mut located = Located { file: self.current(), line, record, written: None };
         if located.record.trouble.is_none() && located.record.fields.iter().flatten().any(|t| t.file().is_some()) {
-            match self.expanded(piece, &located.record.fields) {
+            match self.expanded(&located.record.fields) {
                 Ok(fields) => located.written = Some(std::mem::replace(&mut located.record.fields, fields)),
                 Err(trouble) => located.record.trouble = Some(trouble),
             }
         }
         if located.record.trouble.is_none() {
-            match self.directive(piece, &located.record.fields) {
+            match self.directive(&located.record.fields) {
                 Some(Ok(())) => return,
                 Some(Err(trouble)) => located.record.trouble = Some(trouble),
                 None => {}
@@ -106,13 +90,13 @@ impl Assembler<'_> {
     }
 
     /// The fields with the words of files in the place of their names.
-    fn expanded(&mut self, piece: usize, fields: &[Field]) -> Result<Vec<Field>, Trouble> {
+    fn expanded(&mut self, fields: &[Field]) -> Result<Vec<Field>, Trouble> {
         let mut all = Vec::with_capacity(fields.len());
         for field in fields {
             let mut words = Field::with_capacity(field.len());
             for token in field {
                 match token.file() {
-                    Some(name) => words.extend(self.words(piece, name, token.column)?),
+                    Some(name) => words.extend(self.words(name, token.column)?),
                     None => words.push(token.clone()),
                 }
             }
@@ -124,11 +108,11 @@ impl Assembler<'_> {
     }
 
     /// All words in a file, and in those that it names itself.
-    fn words(&mut self, piece: usize, name: &[u8], column: usize) -> Result<Vec<Token>, Trouble> {
+    fn words(&mut self, name: &[u8], column: usize) -> Result<Vec<Token>, Trouble> {
         let trouble = |problem| Trouble { column, problem };
         let path = resolve(&self.current(), name, self.dialect).map_err(trouble)?;
         let outer = std::mem::take(&mut self.found);
-        let read = self.read(piece, path, true);
+        let read = self.read(path, true);
         let found = std::mem::replace(&mut self.found, outer);
         read.map_err(trouble)?;
         if let Some((at, found)) = found.iter().find_map(|l| Some((l, l.record.trouble.as_ref()?))) {
@@ -140,31 +124,31 @@ impl Assembler<'_> {
     }
 
     /// Does what a line of two words says, if it includes something.
-    fn directive(&mut self, piece: usize, fields: &[Field]) -> Option<Result<(), Trouble>> {
+    fn directive(&mut self, fields: &[Field]) -> Option<Result<(), Trouble>> {
         let [first, second] = fields else { return None };
         let (verb, name) = (first.first()?, second.first()?);
         if !self.dialect.has_patterns_and_includes() {
             return None;
         }
         let done = match verb.bytes.as_slice() {
-            b"include" => self.include(piece, &name.bytes, true),
-            b"include_if_exists" => self.include(piece, &name.bytes, false),
-            b"include_dir" => self.include_directory(piece, &name.bytes),
+            b"include" => self.include(&name.bytes, true),
+            b"include_if_exists" => self.include(&name.bytes, false),
+            b"include_dir" => self.include_directory(&name.bytes),
             _ => return None,
         };
         Some(done.map_err(|problem| Trouble { column: name.column, problem }))
     }
 
-    fn include(&mut self, piece: usize, name: &[u8], must_exist: bool) -> Result<(), String> {
+    fn include(&mut self, name: &[u8], must_exist: bool) -> Result<(), String> {
         // The server opens the directory then, and finds nothing in it.
         if name.is_empty() {
             return Ok(());
         }
         let path = resolve(&self.current(), name, self.dialect)?;
-        self.read(piece, path, must_exist)
+        self.read(path, must_exist)
     }
 
-    fn include_directory(&mut self, piece: usize, name: &[u8]) -> Result<(), String> {
+    fn include_directory(&mut self, name: &[u8]) -> Result<(), String> {
         if name.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
             return Err("include_dir names no directory".into());
         }
@@ -181,7 +165,7 @@ impl Assembler<'_> {
             Some(Some(paths)) => {
                 let mut problems = Vec::new();
                 for path in paths {
-                    problems.extend(self.read(piece, path, true).err());
+                    problems.extend(self.read(path, true).err());
                 }
                 if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
             }
@@ -189,7 +173,7 @@ impl Assembler<'_> {
     }
 
     /// Takes the records of a file; what is not known yet has none, and is noted.
-    fn read(&mut self, piece: usize, path: String, must_exist: bool) -> Result<(), String> {
+    fn read(&mut self, path: String, must_exist: bool) -> Result<(), String> {
         let deepest = if self.dialect.has_patterns_and_includes() { DEPTH } else { DEPTH_BEFORE_16 };
         if self.open.iter().any(|open| **open == *path) {
             return Err(format!("\"{path}\" includes itself"));
@@ -217,7 +201,7 @@ impl Assembler<'_> {
         for found in pieces(&bytes, self.dialect.reading()) {
             if let Some(record) = found.record {
                 self.words += record.fields.iter().map(Vec::len).sum::<usize>();
-                self.record(piece, found.line, record);
+                self.record(found.line, record);
             }
         }
         self.open.pop();
@@ -242,7 +226,13 @@ mod tests {
 
     /// Where each record is, its words, and what is wrong with it.
     fn said(files: &Files, version: &str) -> Vec<(String, Result<String, String>)> {
-        let Assembled::Whole(all) = assemble("/main", files, &dialect(version)) else { panic!("something is missing") };
+        let dialect = dialect(version);
+        let bytes = files.get("/main").unwrap().unwrap();
+        let mut assembler = Assembler::new("/main".into(), files, &dialect);
+        let all: Vec<_> = pieces(&bytes, dialect.reading())
+            .flat_map(|piece| assembler.records(piece.line, piece.record).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(assembler.missing(), None);
         let words = |record: Record| {
             let texts = record.fields.iter().flatten().map(|token| String::from_utf8_lossy(&token.bytes).into_owned());
             record.trouble.map_or(Ok(texts.collect::<Vec<_>>().join(" ")), |trouble| Err(trouble.problem))
@@ -253,10 +243,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_asked_for_round_by_round() {
         let mut files = Files::new();
-        let missing = |files: &Files| match assemble("/d/main", files, &dialect("16")) {
-            Assembled::Missing(wanted) => wanted,
-            Assembled::Whole(all) => panic!("{all:?}"),
-        };
+        let missing = |files: &Files| missing("/d/main", files, &dialect("16")).unwrap();
         assert_eq!(missing(&files), [Wanted::File("/d/main".into())]);
         files.insert("/d/main", Some(b"include a\nlocal @b @b peer\ninclude_dir c\nlocal @b x peer".to_vec()));
         let wanted = [Wanted::File("/d/a".into()), Wanted::File("/d/b".into()), Wanted::Directory("/d/c".into())];

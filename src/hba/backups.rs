@@ -9,7 +9,7 @@ use crate::shell::OsCommand;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// The copies beside the file, the newest first.
+/// The copies, the newest first.
 pub(super) fn list(cluster: &Cluster, standing: &Standing, path: &str) -> Result<Vec<HbaBackup>> {
     standing.need(&format!("list the copies of {path:?}"), &[Right::RunPrograms, Right::ReadFiles])?;
     let output = cluster.run_os_command(OsCommand::new(program(path)).checked())?;
@@ -18,13 +18,20 @@ pub(super) fn list(cluster: &Cluster, standing: &Standing, path: &str) -> Result
     Ok(backups.into_iter().map(|(_, backup)| backup).collect())
 }
 
-/// They are beside the file itself, not beside a symbolic link to it.
+/// They are beside the file itself, not beside a symbolic link to it; or in the data directory, where the server may not
+/// write to the file's.
 fn program(path: &str) -> String {
-    format!(
-        "f=$(readlink -f {}) || exit 1\nfor x in {}; do\n[ -f \"$x\" ] && ! [ -h \"$x\" ] && echo \"$(wc -c <\"$x\") $x\"\ndone\nexit 0\n",
-        quoted(path),
-        copies()
-    )
+    let program = r#"f=$(readlink -f @path@) || exit 1
+o=$(pwd -P)/${f##*/}
+for b in "$f" "$o"; do
+for x in @copies@; do
+[ -f "$x" ] && ! [ -h "$x" ] && echo "$(wc -c <"$x") $x"
+done
+[ "$b" != "$o" ] || break
+done
+exit 0
+"#;
+    program.replace("@copies@", &copies()).replace("@path@", &quoted(path))
 }
 
 /// A line of the list: the size, and the path, whose end says when it was made, and after how many others of that second.

@@ -1,67 +1,62 @@
 //! A change of the file from end to end: written, checked, loaded, tried; or undone.
-use super::alter_options::{HbaAlterOptions, HbaOutcome, HbaProbe, HbaWrite};
+use super::alter_options::{HbaOutcome, HbaProbe, HbaWrite};
 use super::diff;
 use super::files::Files;
 use super::in_place::name_copy;
-use super::included::Included;
-use super::managed::refuse_managed;
+use super::included;
+use super::list::HbaFile;
 use super::proof::{self, Reload, Verdict};
 use super::read::fetch_file;
-use super::rights::{Right, Standing};
-use super::swap::{Failed, Swap, is_torn, patiently};
-use crate::cluster::Cluster;
+use super::rights::Right;
+use super::swap::{Failed, Swap, is_torn, made_by_others, patiently};
 use crate::error::{Error, Result};
 use crate::sql::Lit;
 
 /// One content of a server's file in the place of another.
-pub(crate) struct Change<'a> {
-    pub(crate) cluster: &'a Cluster,
-    pub(crate) standing: &'a Standing,
-    pub(crate) path: &'a str,
-    pub(crate) old: &'a [u8],
-    pub(crate) new: &'a [u8],
-    pub(crate) options: &'a HbaAlterOptions,
-    /// The files that the new content includes, as they were judged.
-    pub(crate) included: Included<'a>,
+pub(super) struct Change<'a> {
+    pub(super) swap: Swap<'a>,
+    /// The new content, with the files that it includes as they were judged.
+    pub(super) after: &'a HbaFile,
+    pub(super) probe: HbaProbe,
 }
 
 impl Change<'_> {
-    /// Refuses, before anything is written, what cannot be done as a whole.
-    pub(crate) fn check(&self) -> Result<()> {
-        let action = self.action();
-        refuse_managed(self.path, self.old)?;
-        if self.cluster.session().is_inside(&action)? {
+    /// Refuses, before anything is written, what cannot be done as a whole, or could not be undone.
+    pub(super) fn check(&self) -> Result<()> {
+        let Swap { cluster, standing, path, .. } = self.swap;
+        let action = format!("change {path:?}");
+        if cluster.session().is_inside(&action)? {
             let why = "a rollback would not bring the old file back; make it before the transaction, or after";
-            return Err(Error::invalid(format!("change of {:?} inside a transaction", self.path), why));
+            return Err(Error::invalid(format!("change of {path:?} inside a transaction"), why));
         }
-        if self.options.probe == HbaProbe::Connect && !self.cluster.session().can_connect_again() {
+        if self.probe == HbaProbe::Connect && !cluster.session().can_connect_again() {
             let what = "a new connection to try the rules, where this one was handed in,";
             return Err(Error::unsupported(what, "Cluster::connect, or to be left out by name (HbaProbe::Skip)"));
         }
-        let mut rights = self.standing.to_read(self.path).to_vec();
-        rights.extend([Right::SeeRules, Right::Reload]);
-        rights.extend(Swap::rights(self.standing, self.options.write));
-        if self.options.write == HbaWrite::Replace && self.standing.has(Right::WriteFiles) {
-            self.standing.need(&action, &rights).map_err(|error| {
-                error.and(
+        standing
+            .need(&action, &[standing.to_read(path), &[Right::SeeRules, Right::Reload], self.swap.rights()].concat())
+            .map_err(|error| match self.swap.write == HbaWrite::Replace && standing.has(Right::WriteFiles) {
+                true => error.and(
                     "it has pg_write_server_files, with which the file can be overwritten in place (HbaWrite::InPlace)",
-                )
+                ),
+                false => error,
             })?;
-        }
-        self.standing.need(&action, &rights)?;
-        proof::check_settings(self.cluster, &action)
+        self.swap.check()?;
+        proof::check_settings(cluster, &action)
     }
 
     /// Makes the change, which was checked. Returns also the files as they were read for it.
     pub(crate) fn make(&self) -> Result<(HbaOutcome, Files)> {
-        self.included.confirm()?;
-        let backup = self.swap().write().map_err(|failed| match failed {
+        let Swap { cluster, standing, old, new, write, .. } = self.swap;
+        included::confirm(cluster, standing, self.after)?;
+        let backup = self.swap.write().map_err(|failed| match failed {
             Failed::Unchanged(error) => error,
             Failed::Unknown { error, copy } => self.undo(error, copy.as_deref()),
         })?;
         // Whoever asks for the rules has the server read all files: some versions crash on one that includes itself.
-        let files = self.included.confirm().map_err(|error| self.undo(error, backup.as_deref()))?;
-        match proof::judge(self.cluster, self.path, self.new) {
+        let files =
+            included::confirm(cluster, standing, self.after).map_err(|error| self.undo(error, backup.as_deref()))?;
+        match proof::judge(cluster, self.after) {
             Ok(Verdict::Accepted) => {}
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
             Ok(Verdict::Refused { file, line, words }) => {
@@ -71,68 +66,59 @@ impl Change<'_> {
             }
             Err(error) => return Err(self.undo(error, backup.as_deref())),
         }
-        let reload = proof::reload(self.cluster).map_err(|error| self.undo(error, backup.as_deref()))?;
+        let reload = proof::reload(cluster).map_err(|error| self.undo(error, backup.as_deref()))?;
         self.prove(&reload, backup.as_deref())?;
-        let (lines_added, lines_removed) = diff::counts(self.old, self.new);
-        let probed = self.options.probe == HbaProbe::Connect;
-        let write = Some(self.options.write);
-        let planned = false;
+        let (lines_added, lines_removed) = diff::counts(old, new);
+        let (write, probed, planned) = (Some(write), self.probe == HbaProbe::Connect, false);
         Ok((HbaOutcome { write, backup, lines_added, lines_removed, reloaded: true, probed, planned }, files))
     }
 
     /// Makes sure that the server has taken the rules, and lets in who it let in before.
     fn prove(&self, reload: &Reload, backup: Option<&str>) -> Result<()> {
-        let taken = match self.options.probe {
-            HbaProbe::Connect => reload.wait_by_connecting(self.cluster).map_err(|error| Error::Connection {
-                action: format!("connect again under the new rules of {:?}", self.path),
+        let Swap { cluster, path, new, .. } = self.swap;
+        let taken = match self.probe {
+            HbaProbe::Connect => reload.wait_by_connecting(cluster).map_err(|error| Error::Connection {
+                action: format!("connect again under the new rules of {path:?}"),
                 reason: error.to_string(),
             }),
-            HbaProbe::Skip => reload.wait(self.cluster),
+            HbaProbe::Skip => reload.wait(cluster),
         };
         match taken {
             Ok(true) => {}
             Ok(false) => return Err(self.undo(self.not_read(), backup)),
             Err(error) => return Err(self.undo(error, backup)),
         }
-        match patiently(|| proof::has_content(self.cluster, self.path, self.new)) {
+        match patiently(|| proof::has_content(cluster, path, new)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.overwritten()),
             Err(error) => Err(error.and("the new rules were loaded; whether they are still in the file is not known")),
         }
     }
 
-    fn action(&self) -> String {
-        format!("change {:?}", self.path)
-    }
-
-    fn swap(&self) -> Swap<'_> {
-        let HbaAlterOptions { write, backups, .. } = *self.options;
-        let Self { cluster, standing, path, old, new, .. } = *self;
-        Swap { cluster, standing, path, old, new, write, copies: Some(backups) }
-    }
-
     fn not_read(&self) -> Error {
         Error::Connection {
-            action: format!("have the server read {:?}", self.path),
+            action: format!("have the server read {:?}", self.swap.path),
             reason: "it did not within 10 seconds".into(),
         }
     }
 
     /// The error for a file that somebody else changed after this change.
     fn overwritten(&self) -> Error {
-        let now = fetch_file(self.cluster, self.standing, self.path).ok().flatten().unwrap_or_default();
+        let Swap { cluster, standing, path, new, .. } = self.swap;
         Error::Conflict {
-            what: format!("{:?}", self.path),
+            what: format!("{path:?}"),
             mine: "written".into(),
-            theirs: format!("this since then:\n{}", diff::unified(self.path, self.new, &now)),
+            theirs: made_by_others(cluster, standing, path, new),
         }
+        .and("refresh the rules, and look whether the change is still among them")
     }
 
     /// Puts the old file back if the new one is there, has the server load it, and says so in the error.
     fn undo(&self, error: Error, copy: Option<&str>) -> Error {
+        let Swap { cluster, path, old, .. } = self.swap;
         self.without_timeout(|| match self.put_back() {
             Ok(()) => self.load_again(error, "the old file was put back"),
-            Err(next) => match patiently(|| proof::has_content(self.cluster, self.path, self.old)) {
+            Err(next) => match patiently(|| proof::has_content(cluster, path, old)) {
                 Ok(true) => self.load_again(error, "the old file is there"),
                 Ok(false) => name_copy(error.and(&format!("the old file could not be put back ({next})")), copy),
                 Err(lost) => {
@@ -145,19 +131,18 @@ impl Change<'_> {
 
     /// Writes the old content where the new one is, or the beginning of one of them that a write in place left there.
     fn put_back(&self) -> Result<()> {
+        let Swap { cluster, standing, path, old, new, write, .. } = self.swap;
         let over = |there: &[u8]| {
-            let swap = Swap { old: there, new: self.old, copies: None, ..self.swap() };
-            patiently(|| swap.write().map_err(Error::from)).map(drop)
+            let back = Swap { old: there, new: old, copies: None, ..self.swap };
+            patiently(|| back.write().map_err(Error::from)).map(drop)
         };
-        let failed = match over(self.new) {
-            Err(failed) if self.options.write == HbaWrite::InPlace => failed,
+        let failed = match over(new) {
+            Err(failed) if write == HbaWrite::InPlace => failed,
             result => return result,
         };
-        match patiently(|| fetch_file(self.cluster, self.standing, self.path)) {
-            Ok(Some(now)) if is_torn(&now, self.new) || is_torn(&now, self.old) => {
-                // An old file may well be the beginning of the new one.
-                if now == self.old { Err(failed) } else { over(&now) }
-            }
+        match patiently(|| fetch_file(cluster, standing, path)) {
+            // An old file may well be the beginning of the new one.
+            Ok(Some(now)) if now != old && (is_torn(&now, new) || is_torn(&now, old)) => over(&now),
             _ => Err(failed),
         }
     }
@@ -165,7 +150,7 @@ impl Change<'_> {
     /// Has the server load the old file. It may go by the new one without having been told of it by this change, or
     /// without its answer: it was started anew in between, or somebody else had it read its files.
     fn load_again(&self, error: Error, done: &str) -> Error {
-        match patiently(|| proof::reload(self.cluster)?.wait(self.cluster)) {
+        match patiently(|| proof::reload(self.swap.cluster)?.wait(self.swap.cluster)) {
             Ok(true) => error.and(&format!("{done} and loaded")),
             Ok(false) => error.and(&format!("{done}, and the server has not read it yet")),
             Err(next) => error.and(&format!("{done}, and could not be loaded ({next})")),
@@ -174,9 +159,11 @@ impl Change<'_> {
 
     /// A timeout of the user's is for what he asked for, and not to stand in the way of undoing it.
     fn without_timeout<R>(&self, f: impl FnOnce() -> R) -> R {
-        let (session, action) = (self.cluster.session(), self.action());
-        let now = sql!("SELECT pg_catalog.current_setting('statement_timeout') AS timeout");
-        let off = sql!("SELECT pg_catalog.set_config('statement_timeout', '0', false)");
+        let (session, action) = (self.swap.cluster.session(), format!("change {:?} back", self.swap.path));
+        // From PostgreSQL 17 on there are both.
+        let timeouts = sql!("pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')");
+        let now = sql!("SELECT name, setting FROM {}", timeouts);
+        let off = sql!("SELECT pg_catalog.set_config(name, '0', false) FROM {}", timeouts);
         // A very short one may stand in the way of this too.
         let turn_off = || patiently(|| session.run(&action, &[now.clone(), off.clone()]));
         let mut was = turn_off();
@@ -187,10 +174,12 @@ impl Change<'_> {
             was = turn_off();
         }
         let result = f();
-        let was = was.ok().and_then(|answers| answers.iter().flatten().next()?.text("timeout").ok());
-        if let Some(was) = was {
-            let on = sql!("SELECT pg_catalog.set_config('statement_timeout', {}, false)", Lit(&was));
-            if let Err(error) = session.run(&action, &[on]) {
+        for row in was.iter().flat_map(|answers| answers.first()).flatten() {
+            let on = |name: String, value: String| {
+                let on = sql!("SELECT pg_catalog.set_config({}, {}, false)", Lit(&name), Lit(&value));
+                session.run(&action, &[on]).map(drop)
+            };
+            if let Err(error) = row.text("name").and_then(|name| on(name, row.text("setting")?)) {
                 log::warn!("{error}");
             }
         }

@@ -1,5 +1,6 @@
 //! What is decided about a connection.
 use super::entry::HbaEntry;
+use super::finding::Place;
 use super::method::HbaMethod;
 use super::name::HbaName;
 use std::fmt;
@@ -141,6 +142,11 @@ impl Outcome {
             Outcome::Rule(rule) => Some(rule),
             _ => None,
         }
+    }
+
+    /// Where the rule stands that decides.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.rule().map(|rule| Place { file: rule.file.clone(), line: rule.line })
     }
 
     /// What the connection meets.

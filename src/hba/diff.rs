@@ -18,6 +18,8 @@ pub(crate) fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
     let (shown_old, shown_new) = (secret::masked(old), secret::masked(new));
     let operations = operations(old, new);
     let shown = (lines(&shown_old), lines(&shown_new));
+    // A file that is included in the place of a secret has its name.
+    let path = secret::in_message(path);
     let mut text = format!("--- {path}\n+++ {path}\n");
     for group in similar::group_diff_ops(operations, CONTEXT) {
         header(&group, &mut text);

@@ -1,5 +1,4 @@
 //! Reading a pg_hba.conf of this machine.
-use super::assemble::{Assembled, assemble};
 use super::dialect::Dialect;
 use super::files::{Files, Wanted};
 use super::list::HbaFile;
@@ -8,39 +7,34 @@ use std::fs;
 use std::io::{self, ErrorKind};
 
 impl HbaFile {
-    /// Reads a file of this machine and all that it includes; included files that do not exist are
+    /// Reads a file of this machine and all that it includes; included files that do not exist or cannot be read are
     /// [`faults`](HbaFile::faults), where the server takes them for such.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file itself does not exist, or one cannot be read.
+    /// [`Error::Io`] if the file itself cannot be read.
     pub fn open(path: &str, dialect: Dialect) -> Result<Self> {
         let bytes = fs::read(path).map_err(|error| Error::io(format!("read {path:?}"), error))?;
         let mut files = Files::new();
         files.insert(path, Some(bytes));
-        while let Assembled::Missing(wanted) = assemble(path, &files, &dialect) {
-            for wanted in wanted {
-                match wanted {
-                    Wanted::File(path) => {
-                        let bytes = present(fs::read(&path), &path)?;
-                        files.insert(path, bytes);
-                    }
-                    Wanted::Directory(path) => {
-                        let names = present(names(&path), &path)?;
-                        files.insert_directory(path, names);
-                    }
-                }
+        loop {
+            match Self::whole(path, &files, &dialect) {
+                Ok(file) => return Ok(file),
+                Err(missing) => missing.into_iter().for_each(|wanted| add(&mut files, wanted)),
             }
         }
-        Ok(Self::with_files(path, files, dialect))
     }
 }
 
-/// None for what does not exist.
-fn present<T>(read: io::Result<T>, path: &str) -> Result<Option<T>> {
+/// Reads what is wanted, or notes why it cannot be read.
+fn add(files: &mut Files, wanted: Wanted) {
+    let read = match &wanted {
+        Wanted::File(path) => fs::read(path).map(|bytes| files.insert(path, Some(bytes))),
+        Wanted::Directory(path) => names(path).map(|names| files.insert_directory(path, Some(names))),
+    };
     match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(Error::io(format!("read {path:?}"), error)),
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => files.give_up(wanted),
+        Err(error) => files.insert_unreadable(wanted, error.to_string()),
     }
 }
 

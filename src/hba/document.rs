@@ -1,10 +1,10 @@
 //! pg_hba.conf, line by line, with the exact bytes of every line.
-use super::assemble::{Assembled, assemble_pieces};
+use super::assemble::Assembler;
 use super::dialect::Dialect;
-use super::entry::HbaEntry;
+use super::entry::{HbaEntry, Row};
 use super::fault::HbaFault;
-use super::files::Files;
-use super::given::{Accepted, Row, row, rows};
+use super::files::{Files, Wanted};
+use super::given::Accepted;
 use super::layout;
 use super::rule::HbaRule;
 use super::token::{comment, count_lines, is_open, pieces};
@@ -34,8 +34,18 @@ struct Block {
     text: Text,
     lines: usize,
     rows: Vec<Row>,
+    place: Place,
     /// What a rule was before it was replaced.
     before: Option<Box<(Range<usize>, HbaRule)>>,
+}
+
+/// What comes before a block. Those behind one whose place is what it was are where they were, too.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Place {
+    blocks: usize,
+    rules: usize,
+    /// The number of its first line, from 1; 0 until it was counted.
+    line: usize,
 }
 
 /// A rule that is to be written, and what it says there.
@@ -58,56 +68,64 @@ enum Text {
 
 impl Document {
     /// Reads a file. What `files` does not have counts as absent.
-    pub(super) fn new(path: &str, mut files: Files, dialect: Dialect) -> Self {
-        let path: Arc<str> = path.into();
-        let original = files.get(&path).flatten().unwrap_or_default();
-        let (mut pieces, located) = loop {
-            let mut pieces = pieces(&original, dialect.reading());
-            match assemble_pieces(Arc::clone(&path), &mut pieces, &files, &dialect) {
-                Assembled::Whole(located) => break (pieces, located),
-                Assembled::Missing(wanted) => wanted.into_iter().for_each(|wanted| files.give_up(wanted)),
-            }
-        };
-        let blocks = pieces.drain(..).map(|piece| Block {
-            text: Text::Kept(piece.range),
-            lines: piece.lines,
-            rows: Vec::new(),
-            before: None,
-        });
-        let mut blocks: Vec<_> = blocks.collect();
-        for located in located {
-            if let Some(block) = blocks.get_mut(located.piece) {
-                block.rows.push(row(located, &dialect));
+    pub(super) fn new(path: &str, mut files: Files, dialect: &Dialect) -> Self {
+        loop {
+            match Self::whole(path, &files, dialect) {
+                Ok(document) => return document,
+                Err(missing) => missing.into_iter().for_each(|wanted| files.give_up(wanted)),
             }
         }
-        let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
-        document.count();
-        document
     }
 
-    /// Numbers lines and rules anew.
-    pub(super) fn count(&mut self) {
-        self.rules.clear();
-        let mut line = 1;
-        for (at, block) in self.blocks.iter_mut().enumerate() {
+    /// The same, if nothing is missing of what the file names.
+    ///
+    /// # Errors
+    /// What has to be read; when it is there, there may be more.
+    pub(super) fn whole(path: &str, files: &Files, dialect: &Dialect) -> Result<Self, Vec<Wanted>> {
+        let path: Arc<str> = path.into();
+        let original = files.get(&path).flatten().unwrap_or_default();
+        let mut assembler = Assembler::new(Arc::clone(&path), files, dialect);
+        let blocks = pieces(&original, dialect.reading()).map(|piece| Block {
+            text: Text::Kept(piece.range),
+            lines: piece.lines,
+            rows: assembler.records(piece.line, piece.record).map(|located| Row::of_record(located, dialect)).collect(),
+            place: Place::default(),
+            before: None,
+        });
+        let blocks = blocks.collect();
+        assembler.missing().map_or(Ok(()), Err)?;
+        let (files, dialect) = (files.clone(), dialect.clone());
+        let mut document = Self { path, files, dialect, original, blocks, rules: Vec::new() };
+        document.count(0);
+        Ok(document)
+    }
+
+    /// Numbers lines and rules from a block on that was changed, or follows what is gone, as far as their numbers change.
+    fn count(&mut self, from: usize) {
+        let before = from.checked_sub(1).and_then(|before| self.blocks.get(before));
+        let mut next = Place {
+            blocks: from,
+            rules: self.rules.partition_point(|(block, _)| *block < from),
+            line: before.map_or(1, |before| before.place.line + before.lines),
+        };
+        for block in self.blocks.iter_mut().skip(from) {
             if let Text::New { lead_lines, .. } = &block.text {
-                line += lead_lines;
+                next.line += lead_lines;
             }
-            for (index, row) in block.rows.iter_mut().enumerate() {
-                match row {
-                    Row::Rule { entry, warning } => {
-                        if Arc::ptr_eq(&entry.file, &self.path) {
-                            entry.line = line;
-                            warning.iter_mut().for_each(|warning| warning.line = line);
-                        }
-                        self.rules.push((at, index));
-                    }
-                    Row::Fault(fault) if *fault.file == *self.path => fault.line = line,
-                    Row::Fault(_) => {}
+            if std::mem::replace(&mut block.place, next) == next {
+                return;
+            }
+            for row in block.number(&self.path) {
+                match self.rules.get_mut(next.rules) {
+                    Some(rule) => *rule = (next.blocks, row),
+                    None => self.rules.push((next.blocks, row)),
                 }
+                next.rules += 1;
             }
-            line += block.lines;
+            next.blocks += 1;
+            next.line += block.lines;
         }
+        self.rules.truncate(next.rules);
     }
 
     pub(super) fn path(&self) -> &str {
@@ -182,7 +200,18 @@ impl Document {
     pub(super) fn place_before(&self, index: usize) -> Option<usize> {
         let Some((block, _)) = self.rules.get(index) else { return Some(self.blocks.len()) };
         let previous = index.checked_sub(1).and_then(|previous| self.rules.get(previous));
-        previous.is_none_or(|(other, _)| other != block).then_some(*block)
+        previous.is_none_or(|(other, _)| other != block).then(|| self.above_comment(*block))
+    }
+
+    /// The first line of the comment that stands right above a line and belongs to it; the line itself if there is none.
+    /// A comment that begins the file, or names the columns, belongs to all.
+    fn above_comment(&self, at: usize) -> usize {
+        let is_comment = |block: &&Block| {
+            let line = self.line(block);
+            line.trim_ascii_start().starts_with(b"#") && !names_columns(line)
+        };
+        let lines = self.blocks.get(..at).unwrap_or_default().iter().rev().take_while(is_comment).count();
+        if lines < at { at - lines } else { at }
     }
 
     /// The line before which a rule is to be put so that it comes right after this one.
@@ -202,11 +231,11 @@ impl Document {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) where it names a file that was not read.
     pub(super) fn ready(&self, accepted: Accepted) -> Result<Ready> {
-        let rows = rows(&accepted.words.join(&b' '), &self.path, &self.files, &self.dialect)?;
+        let rows = Row::all_of_line(&accepted.words.join(&b' '), &self.path, &self.files, &self.dialect)?;
         Ok(Ready { accepted, rows })
     }
 
-    /// Puts a rule before a line. [`count`](Self::count) is to follow.
+    /// Puts a rule before a line.
     pub(super) fn insert(&mut self, at: usize, Ready { accepted, rows }: Ready) {
         let mut line = layout::line(&accepted.words, self.around(at), self.dialect.reading());
         if let Some(comment) = &accepted.comment {
@@ -223,10 +252,10 @@ impl Document {
         self.blocks.insert(at.min(self.blocks.len()), block);
         self.lead(at);
         self.lead(at + 1);
+        self.count(at);
     }
 
     /// Writes another rule in the place of one of the main file's own, and leaves the comment behind it.
-    /// [`count`](Self::count) is to follow.
     pub(super) fn replace(&mut self, index: usize, Ready { accepted, rows }: Ready) {
         let Some((at, entry)) = self.rules.get(index).map(|(at, _)| *at).zip(self.get(index)) else { return };
         let Some(old) = self.blocks.get(at) else { return };
@@ -248,7 +277,7 @@ impl Document {
             Some(before) if before.1 == accepted.rule => {
                 let lines =
                     count_lines(self.original.get(before.0.clone()).unwrap_or_default(), self.dialect.reading());
-                Block { text: Text::Kept(before.0), lines, rows, before: None }
+                Block { text: Text::Kept(before.0), lines, rows, place: Place::default(), before: None }
             }
             before => Block { before, ..self.block(self.replaced(at, self.line(old), &accepted), rows) },
         };
@@ -260,6 +289,7 @@ impl Document {
         }
         self.lead(at);
         self.lead(at + 1);
+        self.count(at);
     }
 
     /// The line of a rule with another one in its place.
@@ -278,7 +308,7 @@ impl Document {
         line
     }
 
-    /// Takes rules of the main file's own away, with their lines. [`count`](Self::count) is to follow.
+    /// Takes rules of the main file's own away, with their lines.
     pub(super) fn remove(&mut self, indexes: impl Iterator<Item = usize>) {
         let mut gone = vec![false; self.blocks.len()];
         for index in indexes {
@@ -286,6 +316,7 @@ impl Document {
                 *gone = true;
             }
         }
+        let first = gone.iter().position(|gone| *gone).unwrap_or(gone.len());
         let mut follows_gap = Vec::new();
         let mut was_gone = false;
         for (block, gone) in std::mem::take(&mut self.blocks).into_iter().zip(gone) {
@@ -296,11 +327,13 @@ impl Document {
             was_gone = gone;
         }
         follows_gap.into_iter().for_each(|at| self.lead(at));
+        self.count(first);
     }
 
     fn block(&self, line: Vec<u8>, rows: Vec<Row>) -> Block {
         let lines = count_lines(&line, self.dialect.reading());
-        Block { text: Text::New { lead: Vec::new(), lead_lines: 0, line }, lines, rows, before: None }
+        let text = Text::New { lead: Vec::new(), lead_lines: 0, line };
+        Block { text, lines, rows, place: Place::default(), before: None }
     }
 
     /// Sees to it that a new line begins where the one before ends.
@@ -349,6 +382,35 @@ impl Document {
         });
         ends.into_iter().find(|end| matches!(*end, b"\n" | b"\r\n")).unwrap_or(b"\n")
     }
+}
+
+impl Block {
+    /// Gives its line's number to what stands in the main file, and says which rows are rules.
+    fn number(&mut self, main: &Arc<str>) -> impl Iterator<Item = usize> {
+        let line = self.place.line;
+        self.rows.iter_mut().enumerate().filter_map(move |(index, row)| match row {
+            Row::Rule { entry, warning } => {
+                if Arc::ptr_eq(&entry.file, main) {
+                    entry.line = line;
+                    warning.iter_mut().for_each(|warning| warning.line = line);
+                }
+                Some(index)
+            }
+            Row::Fault(fault) => {
+                if *fault.file == **main {
+                    fault.line = line;
+                }
+                None
+            }
+        })
+    }
+}
+
+/// Whether a comment is the heading over the rules.
+fn names_columns(comment: &[u8]) -> bool {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'#';
+    let mut words = comment.split(is_blank).filter(|word| !word.is_empty());
+    ["type", "database"].iter().all(|name| words.next().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes())))
 }
 
 fn without_end(line: &[u8]) -> &[u8] {

@@ -1,5 +1,13 @@
-//! A rule where it stands.
+//! What a line says: a rule where it stands, or a fault.
+use super::assemble::{Assembler, Located};
+use super::dialect::Dialect;
+use super::fault::HbaFault;
+use super::files::{Files, Wanted};
+use super::parse;
 use super::rule::HbaRule;
+use super::secret;
+use super::token::pieces;
+use crate::error::{Error, Result};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -43,5 +51,56 @@ impl Deref for HbaEntry {
 impl fmt::Display for HbaEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rule.fmt(f)
+    }
+}
+
+/// What one record says.
+#[derive(Clone, Debug)]
+pub(super) enum Row {
+    /// A rule, and why it can never match, if so.
+    Rule { entry: HbaEntry, warning: Option<Box<HbaFault>> },
+    /// What is wrong.
+    Fault(HbaFault),
+}
+
+impl Row {
+    pub(super) fn of_record(located: Located, dialect: &Dialect) -> Self {
+        let Located { file, line, record, written } = located;
+        let parsed = match parse::rule(&record, &record.fields, dialect) {
+            Ok(parsed) => parsed,
+            Err(trouble) => return Self::Fault(trouble.at(&file, line)),
+        };
+        let warning = parsed.warning.map(|trouble| Box::new(trouble.at(&file, line)));
+        // Where an `@file` stands for other things than databases and users, its words are all that can be told.
+        let as_written = written.and_then(|fields| parse::rule(&record, &fields, dialect).ok());
+        let (rule, expanded) = match as_written {
+            Some(as_written) => (as_written.rule, Some(Box::new(parsed.rule))),
+            None => (parsed.rule, None),
+        };
+        Self::Rule { entry: HbaEntry { rule, expanded, file, line }, warning }
+    }
+
+    /// All that a new line for the main file says.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where it names a file that was not read.
+    pub(super) fn all_of_line(line: &[u8], path: &Arc<str>, files: &Files, dialect: &Dialect) -> Result<Vec<Self>> {
+        let mut assembler = Assembler::new(Arc::clone(path), files, dialect);
+        let mut rows = Vec::new();
+        for piece in pieces(line, dialect.reading()) {
+            let records = assembler.records(piece.line, piece.record);
+            rows.extend(records.map(|located| Self::of_record(located, dialect)));
+        }
+        match assembler.missing() {
+            None => Ok(rows),
+            Some(wanted) => {
+                let name = |wanted| match wanted {
+                    Wanted::File(path) | Wanted::Directory(path) => path,
+                };
+                let names = wanted.into_iter().map(name).collect::<Vec<_>>().join(", ");
+                let why = format!("it names {names}, which no rule named when the list was read");
+                Err(Error::invalid("the rule", secret::in_message(&why)))
+            }
+        }
     }
 }

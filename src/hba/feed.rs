@@ -18,20 +18,24 @@ pub(super) enum Feed {
 }
 
 impl Feed {
-    /// The way that there is.
-    pub(super) fn choose(standing: &Standing, content: &[u8], action: &str) -> Result<Self> {
-        if standing.temporary_tables {
-            return Ok(Self::Table);
+    /// The way that there is. A superuser has the log leave it out.
+    pub(super) fn choose(standing: &Standing) -> Self {
+        match standing.temporary_tables {
+            true => Self::Table,
+            false => Self::Setting { silenced: standing.superuser },
         }
-        // A superuser has the log leave it out.
-        if standing.logs_parameters && !standing.superuser && secret::is_in(content) {
-            return Err(Error::Denied {
+    }
+
+    /// Refuses a content that the server's log would show.
+    pub(super) fn check(self, standing: &Standing, content: &[u8], action: &str) -> Result<()> {
+        match self == (Self::Setting { silenced: false }) && standing.logs_parameters && secret::is_in(content) {
+            false => Ok(()),
+            true => Err(Error::Denied {
                 action: action.into(),
                 reason: "the file has secrets in it, and the server logs the parameters of statements".into(),
                 remedy: "connect as a superuser, or to a server where temporary tables can be made".into(),
-            });
+            }),
         }
-        Ok(Self::Setting { silenced: standing.superuser })
     }
 
     /// Brings the content to the server, for the rest of the transaction.
@@ -39,9 +43,14 @@ impl Feed {
         let session = cluster.session();
         match self {
             Self::Table => {
-                within.send(&[sql!(
-                    "CREATE TEMPORARY TABLE pgsteward_file (content pg_catalog.bytea, object pg_catalog.oid) ON COMMIT DROP"
-                )])?;
+                within.send(&[
+                    // Where transactions only read unless they say otherwise.
+                    sql!("SET TRANSACTION READ WRITE"),
+                    sql!(
+                        "CREATE TEMPORARY TABLE pgsteward_file (content pg_catalog.bytea, object pg_catalog.oid) \
+                         ON COMMIT DROP"
+                    ),
+                ])?;
                 let copy = sql!("COPY pg_temp.pgsteward_file (content) FROM STDIN (FORMAT binary)");
                 session.copy_in(action, &copy, content)
             }

@@ -62,6 +62,9 @@ kinds! {
     OtherLockOut Warning,
     /// Whether this program's session, or a replica, could connect again is not known.
     PerhapsLockOut Notice,
+    /// To connect again, this program's session, or a replica, would have to prove itself otherwise than by the rules as
+    /// they were read, and may not be able to.
+    ChangedAuthentication Warning,
     /// An earlier rule matches all that this one matches.
     Unreachable Warning,
     /// No connection can match it.
@@ -121,7 +124,7 @@ kinds! {
 impl FindingKind {
     /// Whether it is about who is connected now, and not about a line.
     pub(super) fn is_about_sessions(self) -> bool {
-        matches!(self, Self::LockOut | Self::OtherLockOut | Self::PerhapsLockOut)
+        matches!(self, Self::LockOut | Self::OtherLockOut | Self::PerhapsLockOut | Self::ChangedAuthentication)
     }
 
     /// Whether it is about how a line is taken for lists.

@@ -1,16 +1,12 @@
 //! Rules as they are given to a list: as text, or typed.
-use super::assemble::{Assembled, Located, assemble_pieces};
 use super::dialect::Dialect;
 use super::entry::HbaEntry;
-use super::fault::{HbaFault, Trouble};
-use super::files::{Files, Wanted};
+use super::fault::Trouble;
 use super::parse;
 use super::rule::HbaRule;
-use super::secret;
-use super::token::{Piece, Record, comment, pieces};
+use super::token::{Piece, comment, pieces};
 use super::write;
 use crate::error::{Error, Result};
-use std::sync::Arc;
 
 /// What a rule that was given is called in messages.
 const NAME: &str = "the rule";
@@ -76,14 +72,14 @@ pub(super) struct Accepted {
 pub(super) fn accept(given: &impl ToHbaRule, dialect: &Dialect) -> Result<Accepted> {
     let (rule, comment) = match given.given() {
         Given::Text(text) => {
-            let given = parse(text.as_bytes(), dialect)?;
+            let given = rule_in_text(text.as_bytes(), dialect)?;
             (given.rule, given.comment)
         }
         Given::Typed(rule) => (rule.clone(), None),
     };
     let words = write::words(&rule, dialect)?;
     // What was typed may still break a rule of the server's, and a name may be a regular expression there.
-    let written = parse(&words.join(&b' '), dialect);
+    let written = rule_in_text(&words.join(&b' '), dialect);
     let rule = match (written, given.given()) {
         (Err(Error::Hba { problem, .. }), Given::Typed(rule)) => {
             return Err(Error::invalid(format!("rule \"{rule}\" of pg_hba.conf"), problem));
@@ -96,13 +92,14 @@ pub(super) fn accept(given: &impl ToHbaRule, dialect: &Dialect) -> Result<Accept
 /// A rule in a text.
 pub(super) struct InText {
     pub(super) rule: HbaRule,
+    /// The comment behind it, from its `#`.
     pub(super) comment: Option<Vec<u8>>,
 }
 
 /// The one rule in a text, as it is written: an `@file` in it stays one.
-pub(super) fn parse(text: &[u8], dialect: &Dialect) -> Result<InText> {
+pub(super) fn rule_in_text(text: &[u8], dialect: &Dialect) -> Result<InText> {
     let reading = dialect.reading();
-    let pieces = pieces(text, reading);
+    let pieces: Vec<_> = pieces(text, reading).collect();
     let fault = |line, column, problem: &str| Error::from(Trouble::new(column, problem.into()).at(NAME, line));
     let mut records = pieces.iter().filter_map(|piece| Some((piece, piece.record.as_ref()?)));
     let Some((piece, record)) = records.next() else {
@@ -126,7 +123,7 @@ pub(super) fn parse(text: &[u8], dialect: &Dialect) -> Result<InText> {
     if record.fields.len() == 2 && verb.is_some_and(|verb| verb.starts_with(b"include")) {
         return Err(fault(piece.line, 1, "a rule was expected; to include a file, edit pg_hba.conf itself"));
     }
-    let rule = rule_of(record, dialect).map_err(|trouble| trouble.at(NAME, piece.line))?;
+    let parsed = parse::rule(record, &record.fields, dialect).map_err(|trouble| trouble.at(NAME, piece.line))?;
     let comment = comment(bytes(piece), reading)
         .and_then(|at| bytes(piece).get(at..))
         .map(|comment| comment.trim_ascii_end().to_vec());
@@ -137,54 +134,5 @@ pub(super) fn parse(text: &[u8], dialect: &Dialect) -> Result<InText> {
             "the comment behind a rule is one line, without a backslash at its end",
         ));
     }
-    Ok(InText { rule, comment })
-}
-
-fn rule_of(record: &Record, dialect: &Dialect) -> Result<HbaRule, Trouble> {
-    Ok(parse::rule(record, &record.fields, dialect)?.rule)
-}
-
-/// A line of a file: a rule, or what is wrong with it.
-#[derive(Clone, Debug)]
-pub(super) enum Row {
-    Rule { entry: HbaEntry, warning: Option<Box<HbaFault>> },
-    Fault(HbaFault),
-}
-
-/// What a record says.
-pub(super) fn row(located: Located, dialect: &Dialect) -> Row {
-    let Located { file, line, record, written, .. } = located;
-    let parsed = match parse::rule(&record, &record.fields, dialect) {
-        Ok(parsed) => parsed,
-        Err(trouble) => return Row::Fault(trouble.at(&file, line)),
-    };
-    let warning = parsed.warning.map(|trouble| Box::new(trouble.at(&file, line)));
-    // Where an `@file` stands for other things than databases and users, its words are all that can be told.
-    let as_written = written.and_then(|fields| parse::rule(&record, &fields, dialect).ok());
-    let (rule, expanded) = match as_written {
-        Some(as_written) => (as_written.rule, Some(Box::new(parsed.rule))),
-        None => (parsed.rule, None),
-    };
-    Row::Rule { entry: HbaEntry { rule, expanded, file, line }, warning }
-}
-
-/// What one line for the main file says.
-///
-/// # Errors
-/// [`Error::Invalid`] where it names a file that was not read.
-pub(super) fn rows(line: &[u8], path: &Arc<str>, files: &Files, dialect: &Dialect) -> Result<Vec<Row>> {
-    let mut pieces = pieces(line, dialect.reading());
-    match assemble_pieces(Arc::clone(path), &mut pieces, files, dialect) {
-        Assembled::Whole(located) => Ok(located.into_iter().map(|located| row(located, dialect)).collect()),
-        Assembled::Missing(wanted) => {
-            let name = |wanted| match wanted {
-                Wanted::File(path) | Wanted::Directory(path) => path,
-            };
-            let names = wanted.into_iter().map(name).collect::<Vec<_>>().join(", ");
-            Err(Error::invalid(
-                NAME,
-                format!("it names {}, which no rule named when the list was read", secret::in_message(&names)),
-            ))
-        }
-    }
+    Ok(InText { rule: parsed.rule, comment })
 }

@@ -15,10 +15,27 @@ enum Way {
     Lines,
 }
 
+/// Refuses a content that would not arrive as it is.
+pub(super) fn check(swap: &Swap<'_>, content: &[u8]) -> Result<()> {
+    let is_plain = || {
+        let text = std::str::from_utf8(content).is_ok_and(|text| text.lines().all(|line| line != "\\."));
+        text && content.ends_with(b"\n") && !content.iter().any(|byte| matches!(byte, 0..=3 | b'\r'))
+    };
+    match Way::choose(swap) == Way::LargeObject || is_plain() {
+        true => Ok(()),
+        false => Err(Error::Denied {
+            action: swap.action(),
+            reason: "the file has bytes that COPY cannot write (no UTF-8, a carriage return, no final newline)".into(),
+            remedy: "connect as a superuser, or to a role with EXECUTE on lo_export or with pg_execute_server_program"
+                .into(),
+        }),
+    }
+}
+
 /// Writes the new content over the old one; returns the path of the copy.
 pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
     let action = swap.action();
-    let way = Way::choose(swap)?;
+    let way = Way::choose(swap);
     if way == Way::LargeObject && (secret::is_in(swap.new) || secret::is_in(swap.old)) {
         log::warn!("{:?} has passwords in it, which get into the server's write-ahead log now", swap.path);
     }
@@ -44,19 +61,9 @@ pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
     if now == swap.old {
         return Err(Failed::Unchanged(error));
     }
-    if !is_torn(&now, swap.new) {
-        return Err(Failed::Unchanged(name_copy(swap.conflict(), copy.as_deref())));
-    }
-    // What undoes a change is tried again by the one who began it.
-    if swap.copies.is_none() {
-        return Err(unknown(error));
-    }
-    if let Err(next) = way.put(swap, swap.path, swap.old) {
-        log::warn!("{next}");
-    }
-    match fetch_file(swap.cluster, swap.standing, swap.path) {
-        Ok(Some(now)) if now == swap.old => Err(Failed::Unchanged(error.and("the old content was put back"))),
-        _ => Err(unknown(error)),
+    match is_torn(&now, swap.new) {
+        true => Err(unknown(error)),
+        false => Err(Failed::Unchanged(name_copy(swap.conflict(), copy.as_deref()))),
     }
 }
 
@@ -68,16 +75,13 @@ pub(super) fn name_copy(error: Error, copy: Option<&str>) -> Error {
     }
 }
 
-/// The path of a copy. Files made this way can be read by everybody on the server, so that there is none outside the
-/// data directory.
+/// The path of a copy: in the data directory, since everybody on the server can read what is made this way elsewhere.
 fn copy_path(swap: &Swap<'_>) -> Result<Option<String>> {
-    if swap.copies.is_none() {
-        return Ok(None);
-    }
-    if !swap.standing.is_inside(swap.path) {
-        log::warn!("{:?} is overwritten without a copy: it could be read by everybody on the server", swap.path);
-        return Ok(None);
-    }
+    let (Some(_), Some(directory)) = (swap.copies, &swap.standing.data_directory) else { return Ok(None) };
+    let base = match swap.standing.is_inside(swap.path) {
+        true => swap.path.to_owned(),
+        false => format!("{directory}/{}", swap.path.rsplit('/').next().unwrap_or_default()),
+    };
     // Nothing is locked here to count the copies of a second: the microseconds stand for the count.
     let now = sql!(
         "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.clock_timestamp()), \
@@ -86,29 +90,14 @@ fn copy_path(swap: &Swap<'_>) -> Result<Option<String>> {
     let answers = swap.cluster.session().run(&swap.action(), &[now])?;
     let now = answers.iter().flatten().next().map(|row| row.text("now")).transpose()?.unwrap_or_default();
     let start: String = hash(swap.old).chars().take(8).collect();
-    Ok(Some(format!("{}.{now}.{start}", swap.path)))
+    Ok(Some(format!("{base}.{now}.{start}")))
 }
 
 impl Way {
-    fn choose(swap: &Swap<'_>) -> Result<Self> {
-        if swap.standing.may_export_files() {
-            return Ok(Self::LargeObject);
-        }
-        let plain = |bytes: &[u8]| {
-            let text = std::str::from_utf8(bytes).is_ok_and(|text| text.lines().all(|line| line != "\\."));
-            text && bytes.ends_with(b"\n") && !bytes.iter().any(|byte| matches!(byte, 0..=3 | b'\r'))
-        };
-        // What undoes a change does not write what it finds.
-        match plain(swap.new) && (swap.copies.is_none() || plain(swap.old)) {
-            true => Ok(Self::Lines),
-            false => Err(Error::Denied {
-                action: swap.action(),
-                reason: "the file has bytes that COPY cannot write (no UTF-8, a carriage return, no final newline)"
-                    .into(),
-                remedy:
-                    "connect as a superuser, or to a role with EXECUTE on lo_export or with pg_execute_server_program"
-                        .into(),
-            }),
+    fn choose(swap: &Swap<'_>) -> Self {
+        match swap.standing.may_export_files() {
+            true => Self::LargeObject,
+            false => Self::Lines,
         }
     }
 
@@ -118,7 +107,7 @@ impl Way {
         let feed = match self {
             // The object stands in the table until it is exported.
             Self::LargeObject => Feed::Table,
-            Self::Lines => Feed::choose(swap.standing, content, &action)?,
+            Self::Lines => Feed::choose(swap.standing),
         };
         let statements = match self {
             Self::LargeObject => export(path),

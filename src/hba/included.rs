@@ -4,35 +4,29 @@ use super::files::{Files, Wanted};
 use super::list::HbaFile;
 use super::read::fetch_included;
 use super::rights::Standing;
+use super::secret;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 
-/// A new content of the main file, with the files that it includes as they were read when it was judged.
-#[derive(Clone, Copy)]
-pub(crate) struct Included<'a> {
-    pub(crate) cluster: &'a Cluster,
-    pub(crate) standing: &'a Standing,
-    pub(crate) after: &'a HbaFile,
-}
-
-impl Included<'_> {
-    /// Reads them again.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] with the differences, if there are any.
-    pub(super) fn confirm(&self) -> Result<Files> {
-        let (path, main) = (self.after.path(), self.after.old_bytes().to_vec());
-        let now = fetch_included(self.cluster, self.standing, path, main, self.after.dialect())?;
-        let differences = differences(self.after.files(), &now);
-        if differences.is_empty() {
-            return Ok(now);
-        }
-        Err(Error::Conflict {
-            what: format!("what {path:?} includes"),
-            mine: "for the files as they were read".into(),
-            theirs: format!("these since then:\n{differences}"),
-        })
+/// Reads the files again that a content of the main file includes, which has them as they were when it was judged.
+///
+/// # Errors
+/// [`Error::Conflict`] with the differences, if there are any.
+pub(super) fn confirm(cluster: &Cluster, standing: &Standing, judged: &HbaFile) -> Result<Files> {
+    let (path, main) = (judged.path(), judged.old_bytes().to_vec());
+    let now = fetch_included(cluster, standing, path, main, judged.dialect())?;
+    let differences = differences(judged.files(), &now);
+    if differences.is_empty() {
+        return Ok(now);
     }
+    Err(Error::Conflict {
+        what: format!("a file that {path:?} includes"),
+        mine: "for the files as they were read".into(),
+        theirs: format!(
+            "others by now. What others have changed:\n{}\nRefresh the rules, and make the change again",
+            differences.trim_end()
+        ),
+    })
 }
 
 /// What differs in the files and directories that are read now; those that only were read before no longer matter.
@@ -46,7 +40,8 @@ fn differences(judged: &Files, now: &Files) -> String {
         }
         for (state, when) in [(&old, "was"), (&new, "is now")] {
             if let Err(words) = state {
-                differences.push_str(&format!("{path} {when} {words}\n"));
+                differences.push_str(&secret::in_message(&format!("{path} {when} {words}")));
+                differences.push('\n');
             }
         }
         differences.push_str(&diff::unified(path, &old.unwrap_or_default(), &new.unwrap_or_default()));

@@ -1,17 +1,19 @@
 //! What a list of rules can be asked about: who may connect, what is wrong with it.
+use super::alter_options::HbaProbe;
 use super::connection::Connection;
 use super::decide::Judge;
 use super::decision::Decision;
 use super::entry::HbaEntry;
 use super::finding::{Finding, FindingKind, Place};
 use super::list::{HbaFile, HbaRules};
-use super::lockout::{LockOut, lock_outs};
+use super::lockout::{LockOut, LockOutReason, lock_outs};
 use super::matrix::AccessMatrix;
 use super::name::HbaName;
 use super::traps::traps;
 use super::world::{PeerKind, World};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,21 +40,43 @@ impl HbaFile {
     }
 
     /// Says what is wrong with the rules and the files, with all changes, or may be; for a server like this one. What is
-    /// about a line of a file comes in the order of the lines, what is about sessions last. Sends nothing.
+    /// about a line of a file comes in the order of the lines, what is about sessions last, the gravest first. Sends
+    /// nothing.
     pub fn lint_in(&self, world: &World) -> Vec<Finding> {
         let path = Arc::<str>::from(self.path());
         let mut findings = self.traps(&path);
         findings.extend(self.judge(world).lint());
+        findings.extend(self.changed_authentication(world));
         findings.extend(self.faults().into_iter().map(|fault| Finding::of_fault(FindingKind::Fault, fault)));
         let never = findings.iter().filter(|finding| finding.kind == FindingKind::NeverMatches);
         let never: HashSet<Option<Place>> = never.map(|finding| finding.place.clone()).collect();
         let warnings = self.warnings().into_iter().map(|fault| Finding::of_fault(FindingKind::NeverMatches, fault));
         findings.extend(warnings.filter(|finding| !never.contains(&finding.place)));
         findings.sort_by_key(|finding| match &finding.place {
-            Some(place) if !finding.kind.is_about_sessions() => (0, *place.file != *path, Some(place.clone())),
-            _ => (1, true, None),
+            Some(place) if !finding.kind.is_about_sessions() => (0, *place.file != *path, Some(place.clone()), None),
+            _ => (1, true, None, Some(Reverse(finding.severity()))),
         });
         findings
+    }
+
+    /// The list without its changes.
+    fn as_read(&self) -> Self {
+        let mut file = self.clone();
+        file.revert();
+        file
+    }
+
+    /// The sessions of this program's, and the replicas, for which the changes mean another proof.
+    fn changed_authentication(&self, world: &World) -> Vec<Finding> {
+        if world.sessions.is_empty() || !self.is_changed() {
+            return Vec::new();
+        }
+        let before = self.as_read();
+        let dear = world.sessions.iter().filter(|peer| peer.kind != PeerKind::Other);
+        let mut found = lock_outs(Some(&before.judge(world)), &self.judge(world), dear);
+        found.retain(|lock_out| lock_out.reason != LockOutReason::Refused);
+        let kind = FindingKind::ChangedAuthentication;
+        found.iter().map(|lock_out| Finding::new(kind, lock_out.outcome.place(), &lock_out.to_string())).collect()
     }
 
     /// What is in the text of the file and of those that it includes.
@@ -109,8 +133,8 @@ impl HbaRules {
     }
 
     /// Says what is wrong with the rules as they are in the list now, or may be: rules that never decide, open doors,
-    /// databases and roles that do not exist, traps of the format, and sessions that could not connect again. Asks the
-    /// server as [`decide`](HbaRules::decide) does.
+    /// databases and roles that do not exist, traps of the format, and sessions that could not connect again, or only
+    /// with another proof than by the rules as they were read. Asks the server as [`decide`](HbaRules::decide) does.
     ///
     /// # Errors
     /// As for [`decide`](HbaRules::decide).
@@ -143,8 +167,9 @@ impl HbaRules {
         Ok(self.judge(&world).access_matrix(users, databases, addresses))
     }
 
-    /// The sessions that the rules in the list would keep from connecting again, and that the rules as they were read
-    /// would not: this program's own, and those of replicas, as far as the current role may see them.
+    /// The sessions that the rules in the list would keep from connecting again, or may because they ask for another
+    /// proof, and that the rules as they were read would not: this program's own, and those of replicas, as far as the
+    /// current role may see them.
     ///
     /// # Errors
     /// As for [`decide`](HbaRules::decide).
@@ -162,40 +187,44 @@ impl HbaRules {
     /// The world, with answers for all sessions in it.
     fn world_of_sessions(&self) -> Result<World> {
         let mut world = World::load(self.cluster())?;
-        let connections: Vec<_> = world.sessions.iter().map(|peer| peer.connection.clone()).collect();
-        let questions = self.judge(&world).questions(&connections);
-        world.ask(self.cluster(), questions)?;
+        ask_about_sessions(&mut world, self.cluster(), &[&self.as_read(), self])?;
         Ok(world)
     }
 }
 
-/// Refuses rules under which a session of this program's, or a replica, could not connect again that could under the rules
-/// as they were read.
+/// Refuses rules under which a session of this program's, or a replica, could not connect again, or perhaps not, that
+/// could under the rules as they were read. Whether this program can give another proof the new connection will show, if
+/// one is made.
 ///
 /// # Errors
 /// [`Error::Invalid`] names the sessions and the rules.
-pub(super) fn check_lock_outs(cluster: &Cluster, before: &HbaFile, after: &HbaFile) -> Result<()> {
-    match locked_out(cluster, before, after)?.as_slice() {
-        [] => Ok(()),
-        found => {
-            let sessions: Vec<_> = found.iter().map(LockOut::to_string).collect();
-            let why = format!("{}; HbaAlterOptions::lock_out allows it", sessions.join("; "));
-            Err(Error::invalid(format!("rules for {}", after.path()), why))
-        }
+pub(super) fn check_lock_outs(cluster: &Cluster, before: &HbaFile, after: &HbaFile, probe: HbaProbe) -> Result<()> {
+    let mut found = locked_out(cluster, before, after)?;
+    if probe == HbaProbe::Connect {
+        found.retain(|lock_out| lock_out.peer.kind != PeerKind::Own || lock_out.reason == LockOutReason::Refused);
     }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let sessions: Vec<_> = found.iter().map(LockOut::to_string).collect();
+    let why = format!("{}; if that is meant, set lock_out to OnLockOut::Allow", sessions.join("; "));
+    Err(Error::invalid(format!("rules for {}", after.path()), why))
 }
 
-/// Who is refused by one list, with its changes, and was not by another as it was read.
+/// Who is kept out by one list, with its changes, or perhaps, and was not by another as it was read.
 fn locked_out(cluster: &Cluster, before: &HbaFile, after: &HbaFile) -> Result<Vec<LockOut>> {
-    let mut before = before.clone();
-    before.revert();
+    let before = before.as_read();
     let mut world = World::load(cluster)?;
     world.sessions.retain(|peer| peer.kind != PeerKind::Other);
-    let connections: Vec<_> = world.sessions.iter().map(|peer| peer.connection.clone()).collect();
-    let mut questions = before.judge(&world).questions(&connections);
-    questions.extend(after.judge(&world).questions(&connections));
-    world.ask(cluster, questions)?;
+    ask_about_sessions(&mut world, cluster, &[&before, after])?;
     Ok(lock_outs(Some(&before.judge(&world)), &after.judge(&world), &world.sessions))
+}
+
+/// Asks the server what it takes to judge all sessions by these lists.
+fn ask_about_sessions(world: &mut World, cluster: &Cluster, files: &[&HbaFile]) -> Result<()> {
+    let connections: Vec<_> = world.sessions.iter().map(|peer| peer.connection.clone()).collect();
+    let questions = files.iter().flat_map(|file| file.judge(world).questions(&connections)).collect();
+    world.ask(cluster, questions)
 }
 
 #[cfg(test)]
@@ -203,7 +232,25 @@ mod tests {
     use super::super::dialect::Dialect;
     use super::super::files::Files;
     use super::super::sample::world;
+    use super::super::world::Peer;
     use super::*;
+
+    #[test]
+    fn another_proof_than_by_the_file_as_it_was_read_is_found() {
+        let mut world = world(18);
+        let mut file = HbaFile::from_bytes("pg_hba.conf", "local all all peer", Dialect::new(world.version.clone()));
+        let peer = |pid, kind| Peer::new(pid, kind, Connection::local("db1", "bob"));
+        world.sessions = vec![peer(1, PeerKind::Own), peer(2, PeerKind::Other)];
+        let found = |file: &HbaFile| {
+            let kinds = file.lint_in(&world).into_iter().map(|finding| finding.kind);
+            kinds.filter(|kind| kind.is_about_sessions()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&file), []);
+        file.insert(0, "local db1 bob scram-sha-256").unwrap();
+        assert_eq!(found(&file), [FindingKind::ChangedAuthentication]);
+        file.insert(0, "local db1 bob reject").unwrap();
+        assert_eq!(found(&file), [FindingKind::LockOut, FindingKind::OtherLockOut]);
+    }
 
     #[test]
     fn findings_come_in_the_order_of_the_lines_and_sessions_last() {
@@ -218,8 +265,7 @@ mod tests {
         let file = HbaFile::with_files("/etc/pg_hba.conf", files, dialect);
         let mut world = world(18);
         world.ssl = Some(false);
-        world.sessions =
-            vec![super::super::world::Peer::new(7, PeerKind::Own, Connection::tcp([10, 0, 0, 1], "a", "b"))];
+        world.sessions = vec![Peer::new(7, PeerKind::Own, Connection::tcp([10, 0, 0, 1], "a", "b"))];
         let findings = file.lint_in(&world);
         let told: Vec<_> = findings
             .iter()

@@ -1,6 +1,5 @@
 //! What is wrong with rules, or may be.
 use super::decide::Judge;
-use super::decision::Outcome;
 use super::entry::HbaEntry;
 use super::finding::{Finding, FindingKind, Place};
 use super::lockout::lock_outs;
@@ -46,7 +45,7 @@ impl Judge<'_> {
         let refused = lock_outs(None, self, sessions).into_iter().map(|lock_out| {
             let kind =
                 if lock_out.peer.kind == PeerKind::Other { FindingKind::OtherLockOut } else { FindingKind::LockOut };
-            Finding::new(kind, place_of(&lock_out.outcome), &lock_out.to_string())
+            Finding::new(kind, lock_out.outcome.place(), &lock_out.to_string())
         });
         let doubtful = |peer: &Peer| {
             let outcome = self.outcome(&peer.connection);
@@ -58,10 +57,6 @@ impl Judge<'_> {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
         findings
     }
-}
-
-fn place_of(outcome: &Outcome) -> Option<Place> {
-    outcome.rule().map(|rule| Place { file: rule.file.clone(), line: rule.line })
 }
 
 fn unreachable(entry: &HbaEntry, by: &HbaEntry) -> Finding {

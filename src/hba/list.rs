@@ -4,7 +4,7 @@ use super::diff;
 use super::document::{Document, Ready};
 use super::entry::HbaEntry;
 use super::fault::{HbaFault, Trouble};
-use super::files::Files;
+use super::files::{Files, Wanted};
 use super::given::{ToHbaRule, accept};
 use super::rule::HbaRule;
 use crate::cluster::Cluster;
@@ -56,7 +56,12 @@ impl HbaFile {
     }
 
     pub(crate) fn with_files(path: &str, files: Files, dialect: Dialect) -> Self {
-        Self { document: Document::new(path, files, dialect) }
+        Self { document: Document::new(path, files, &dialect) }
+    }
+
+    /// Reads a file, if `files` has all that it names; what else has to be read, if not.
+    pub(super) fn whole(path: &str, files: &Files, dialect: &Dialect) -> Result<Self, Vec<Wanted>> {
+        Ok(Self { document: Document::whole(path, files, dialect)? })
     }
 
     /// How many rules there are, those of included files counted.
@@ -113,12 +118,12 @@ impl HbaFile {
     pub fn extend<R: ToHbaRule>(&mut self, rules: impl IntoIterator<Item = R>) -> Result<()> {
         let ready = rules.into_iter().map(|rule| self.ready(rule)).collect::<Result<Vec<_>>>()?;
         ready.into_iter().for_each(|ready| self.document.insert(self.document.end(), ready));
-        self.document.count();
         Ok(())
     }
 
     /// Puts a rule before the one at a place, on the line before it; at the place behind the last, at the end of the
-    /// main file.
+    /// main file. Comment lines right above a rule, without a blank line between, stay with it, and the new one goes
+    /// above them; but not above the comment that the file begins with, nor the one that names the columns.
     ///
     /// # Errors
     /// As for [`push`](HbaFile::push); [`Error::Invalid`] for a place that there is not, or between two rules of an
@@ -160,7 +165,6 @@ impl HbaFile {
         self.own(index)?;
         let ready = self.ready(rule)?;
         self.document.replace(index, ready);
-        self.document.count();
         Ok(())
     }
 
@@ -171,7 +175,6 @@ impl HbaFile {
     pub fn remove(&mut self, index: usize) -> Result<HbaRule> {
         let rule = self.own(index)?.rule.clone();
         self.document.remove([index].into_iter());
-        self.document.count();
         Ok(rule)
     }
 
@@ -184,7 +187,6 @@ impl HbaFile {
         let gone: Vec<_> = entries.filter(|(_, entry)| !keep(entry)).map(|(index, _)| index).collect();
         gone.iter().try_for_each(|index| self.own(*index).map(drop))?;
         self.document.remove(gone.into_iter());
-        self.document.count();
         Ok(())
     }
 
@@ -214,8 +216,7 @@ impl HbaFile {
 
     /// Undoes all changes.
     pub fn revert(&mut self) {
-        let (files, dialect) = (self.files().clone(), self.dialect().clone());
-        self.document = Document::new(self.path(), files, dialect);
+        self.document = Document::new(self.path(), self.files().clone(), self.dialect());
     }
 
     /// What a server would refuse the file for, as it is now with its changes; the files that it includes are as they
@@ -269,7 +270,6 @@ impl HbaFile {
     fn insert_line(&mut self, at: usize, rule: impl ToHbaRule) -> Result<()> {
         let ready = self.ready(rule)?;
         self.document.insert(at, ready);
-        self.document.count();
         Ok(())
     }
 

@@ -77,10 +77,40 @@ impl HbaMethod {
             Self::Oauth => "oauth",
         }
     }
+
+    /// Whether a client that passes this method surely passes another one, with what it has.
+    pub(super) fn suffices_for(self, next: Self) -> bool {
+        match (self, next) {
+            (_, Self::Trust) => true,
+            // It is the same password; but SCRAM also takes that the server keeps it as a SCRAM verifier.
+            (Self::Md5 | Self::Password | Self::ScramSha256, Self::Md5 | Self::Password) => true,
+            _ => self == next,
+        }
+    }
 }
 
 impl fmt::Display for HbaMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_one_method_may_not_suffice_for_another() {
+        use HbaMethod::*;
+        for method in HbaMethod::ALL {
+            assert!(method.suffices_for(method) && method.suffices_for(Trust), "{method}");
+            assert!(method == Trust || !Trust.suffices_for(method), "{method}");
+            assert!(method == Cert || !method.suffices_for(Cert) && !Cert.suffices_for(Password), "{method}");
+            assert!(method == ScramSha256 || !method.suffices_for(ScramSha256), "{method}");
+        }
+        for (first, next) in [(ScramSha256, Md5), (ScramSha256, Password), (Md5, Password), (Password, Md5)] {
+            assert!(first.suffices_for(next), "{first} {next}");
+        }
+        assert!(!Ldap.suffices_for(Password) && !Password.suffices_for(Ldap) && !Peer.suffices_for(Md5));
     }
 }

@@ -1,10 +1,10 @@
 //! Names as the server compares them: byte by byte.
 use super::secret;
-use std::borrow::Cow;
 use std::fmt;
 
 /// A name in pg_hba.conf. It is compared with the client's byte by byte, in whatever encoding; `Display` shows
-/// what is no UTF-8 as U+FFFD.
+/// what is no UTF-8 as U+FFFD. In a name that looks like an option with a secret, which stands in the wrong place then,
+/// `Display` and `Debug` show `********` for the secret; [`as_bytes`](HbaName::as_bytes) has it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct HbaName(Vec<u8>);
 
@@ -14,22 +14,20 @@ impl HbaName {
         &self.0
     }
 
-    pub(crate) fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&secret::masked_word(&self.0)).into_owned()
     }
 }
 
 impl fmt::Display for HbaName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        f.write_str(&self.shown())
     }
 }
 
-/// A word that looks like an option with a secret in the wrong place shows without the secret.
 impl fmt::Debug for HbaName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = secret::masked(&self.0);
-        fmt::Debug::fmt(&String::from_utf8_lossy(&shown), f)
+        fmt::Debug::fmt(&self.shown(), f)
     }
 }
 

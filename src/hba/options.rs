@@ -48,6 +48,11 @@ pub(super) fn is_option(text: &[u8]) -> bool {
     OPTIONS.iter().any(|(name, ..)| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
 }
 
+/// Whether there is such an option.
+pub(super) fn is_known(option: &str) -> bool {
+    OPTIONS.iter().any(|(name, ..)| *name == option)
+}
+
 /// What the options of a rule depend on.
 #[derive(Clone, Copy)]
 pub(super) struct Rule<'a> {
@@ -63,7 +68,7 @@ pub(super) fn read(fields: &[Field], rule: Rule<'_>) -> Result<Vec<HbaOption>, T
     let mut options = Vec::new();
     for token in fields.iter().flatten() {
         // What follows a secret may be a part of it that lacks its quotes.
-        let hidden = options.iter().any(|option: &HbaOption| secret::is_name(option.name.as_bytes()));
+        let hidden = options.iter().any(|option: &HbaOption| secret::is_hidden(&option.name));
         let option = option(token, rule, hidden).map_err(|problem| Trouble::new(token.column, problem))?;
         options.push(option);
     }

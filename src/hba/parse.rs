@@ -20,13 +20,14 @@ pub(super) struct Parsed {
 
 /// The rule that a record is.
 pub(super) fn rule(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, Trouble> {
-    if let Some(trouble) = &record.trouble {
-        return Err(trouble.clone());
-    }
-    read(record, fields, dialect).map_err(|trouble| {
-        // The words behind a secret may be a part of it that lacks its quotes.
-        let mut before = fields.iter().flatten().take_while(|token| token.column < trouble.column);
-        match before.any(|token| secret::is_in(&token.bytes)) {
+    let parsed = match &record.trouble {
+        Some(trouble) => Err(trouble.clone()),
+        None => read(record, fields, dialect),
+    };
+    parsed.map_err(|trouble| {
+        // The words behind a secret may be a part of it that lacks its quotes. Those of an `@file` share its column.
+        let until = fields.iter().flatten().take_while(|token| token.column <= trouble.column);
+        match secret::begins_in(until.map(|token| token.bytes.as_slice())) {
             true => Trouble::new(trouble.column, secret::without_words(&trouble.problem)),
             false => trouble,
         }
@@ -38,9 +39,8 @@ fn read(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, 
     let word = fields.single("a connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc")?;
     let connection = connection(word, dialect)?;
     let warning = cannot_match(connection, dialect).map(|problem| Trouble::new(word.column, problem.into()));
-    let databases =
-        fields.next("a database")?.iter().map(|token| database(token, dialect)).collect::<Result<_, _>>()?;
-    let users = fields.next("a user")?.iter().map(|token| user(token, dialect)).collect::<Result<_, _>>()?;
+    let databases = each(fields.next("a database")?, |token| database(token, dialect))?;
+    let users = each(fields.next("a user")?, |token| user(token, dialect))?;
     let address = match connection {
         ConnectionType::Local => None,
         _ => Some(fields.address()?),
@@ -49,6 +49,31 @@ fn read(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, 
     let method = method(word, connection, dialect)?;
     let options = options::read(fields.rest(), options::Rule { method, connection, dialect, end: record.end })?;
     Ok(Parsed { rule: HbaRule { connection, databases, users, address, method, options }, warning })
+}
+
+/// The address that a record is, with its mask, and nothing else.
+pub(super) fn address(record: &Record) -> Result<HbaAddress, Trouble> {
+    if let Some(trouble) = &record.trouble {
+        return Err(trouble.clone());
+    }
+    let mut fields = Fields { fields: &record.fields, at: 0, end: record.end };
+    let address = fields.address()?;
+    match fields.rest().iter().flatten().next() {
+        None => Ok(address),
+        Some(token) => {
+            let problem = format!("the end was expected behind an address, but {} is there", shown(token));
+            Err(Trouble::new(token.column, problem))
+        }
+    }
+}
+
+/// What each word of a list says. The list takes no more memory than it needs: there may be very many rules.
+fn each<T>(field: &[Token], read: impl Fn(&Token) -> Result<T, Trouble>) -> Result<Vec<T>, Trouble> {
+    let mut all = Vec::with_capacity(field.len());
+    for token in field {
+        all.push(read(token)?);
+    }
+    Ok(all)
 }
 
 /// The fields of a record that are still to be read.
@@ -85,6 +110,10 @@ impl<'a> Fields<'a> {
             }
         }
         let wrong = |problem: &str| Err(Trouble::new(token.column, format!("{} {problem}", shown(token))));
+        // What is in it stands in its place when a file is read.
+        if token.file().is_some() {
+            return Err(Trouble::new(token.column, format!("an address was expected, but {} is a file", shown(token))));
+        }
         let (start, bits) = match token.bytes.iter().position(|byte| *byte == b'/') {
             Some(slash) => (token.bytes.get(..slash).unwrap_or_default(), token.bytes.get(slash + 1..)),
             None => (token.bytes.as_slice(), None),
@@ -128,15 +157,19 @@ fn connection(token: &Token, dialect: &Dialect) -> Result<ConnectionType, Troubl
         dialect.version.at_least(12) || !matches!(connection, ConnectionType::HostGssEnc | ConnectionType::HostNoGssEnc)
     });
     known.find(|connection| connection.as_str().as_bytes() == token.bytes).ok_or_else(|| {
-        let includes = [b"include".as_slice(), b"include_if_exists", b"include_dir"].contains(&token.bytes.as_slice());
-        let problem = match includes {
-            true if dialect.has_patterns_and_includes() => "takes one file, and nothing behind it".to_owned(),
-            true => format!("needs PostgreSQL 16, and this is {}", dialect.version),
-            false => {
-                "is no connection type: local, host, hostssl, hostnossl, hostgssenc or hostnogssenc was expected".into()
+        let verb =
+            ["include", "include_if_exists", "include_dir"].into_iter().find(|verb| verb.as_bytes() == token.bytes);
+        let problem = match verb {
+            Some(verb) if dialect.has_patterns_and_includes() => {
+                format!("{verb} takes one file, and nothing behind it")
             }
+            Some(verb) => format!("{verb} needs PostgreSQL 16, and this is {}", dialect.version),
+            // The word itself may be a secret: versions before 14 do not join lines.
+            None => "the first word is no connection type: local, host, hostssl, hostnossl, hostgssenc or \
+                     hostnogssenc was expected"
+                .into(),
         };
-        Trouble::new(token.column, format!("{} {problem}", shown(token)))
+        Trouble::new(token.column, problem)
     })
 }
 

@@ -1,4 +1,6 @@
 //! What the server makes of its file, and whether it has taken it.
+use super::entry::HbaEntry;
+use super::list::HbaFile;
 use super::secret;
 use super::swap::hash;
 use crate::cluster::Cluster;
@@ -23,13 +25,14 @@ pub(super) enum Verdict {
     AnotherContent,
 }
 
-/// Asks what the server makes of its file, and whether it has this content. It reads the file anew, and goes on with
+/// Asks what the server makes of its file, and whether it is still this one. It reads the file anew, and goes on with
 /// the rules that it has.
-pub(super) fn judge(cluster: &Cluster, path: &str, content: &[u8]) -> Result<Verdict> {
+pub(super) fn judge(cluster: &Cluster, written: &HbaFile) -> Result<Verdict> {
+    let path = written.path();
     let action = format!("check {path:?}");
     let answers = cluster.session().run(&action, &[question(path, cluster.version().at_least(16))])?;
     match answers.iter().flatten().next() {
-        Some(row) => verdict(row, path, &hash(content)),
+        Some(row) => verdict(row, written),
         None => Err(Error::invalid("answer of the server", "it has no row")),
     }
 }
@@ -56,23 +59,29 @@ fn hash_of(path: &str) -> Sql {
     )
 }
 
-fn verdict(row: &Row, path: &str, hash: &str) -> Result<Verdict> {
-    if row.optional("hash")?.as_deref() != Some(hash) {
+fn verdict(row: &Row, written: &HbaFile) -> Result<Verdict> {
+    if row.optional("hash")? != Some(hash(written.old_bytes())) {
         return Ok(Verdict::AnotherContent);
     }
     if let Some(words) = row.optional("error")? {
-        let file = row.optional("file")?.unwrap_or_else(|| path.to_owned());
-        return Ok(refused(file, row.optional_number("line")?, &words));
+        let file = row.optional("file")?.unwrap_or_else(|| written.path().to_owned());
+        return Ok(refused(file, row.optional_number("line")?, &words, written));
     }
     Ok(match row.number::<u64>("rules")? {
-        0 => Verdict::Refused { file: path.to_owned(), line: None, words: "there is no rule in it".into() },
+        0 => Verdict::Refused { file: written.path().to_owned(), line: None, words: "there is no rule in it".into() },
         _ => Verdict::Accepted,
     })
 }
 
-/// The server quotes words of the file.
-fn refused(file: String, line: Option<usize>, words: &str) -> Verdict {
-    Verdict::Refused { file, line, words: secret::in_message(words) }
+/// The server's words quote the file: those of a line with a secret in it are left out.
+fn refused(file: String, line: Option<usize>, words: &str, written: &HbaFile) -> Verdict {
+    let has_secret = |entry: &HbaEntry| entry.effective().has_secret();
+    let there = written.iter().find(|entry| entry.file() == file && Some(entry.line()) == line);
+    let words = match there.map_or_else(|| written.iter().any(has_secret), has_secret) {
+        true => secret::before_words(words),
+        false => secret::in_message(words),
+    };
+    Verdict::Refused { file, line, words }
 }
 
 /// Whether the file has this content.
@@ -170,11 +179,22 @@ impl Reload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hba::dialect::Dialect;
+    use crate::version::ServerVersion;
 
     #[test]
     fn the_words_of_the_server_show_no_secret() {
-        let verdict = refused("/x".into(), Some(3), "invalid connection type \"ldapbindpasswd=hunter2\"");
-        let words = "invalid connection type \"ldapbindpasswd=********\"".into();
-        assert_eq!(verdict, Verdict::Refused { file: "/x".into(), line: Some(3), words });
+        let rules = "local all all peer\nhost all all all radius radiusservers=x radiussecrets=hunter2\n";
+        let file = HbaFile::from_bytes("/x", rules, Dialect::new(ServerVersion::newest()));
+        for (line, words, expected) in [
+            (2, "could not translate RADIUS server name \"x\"", "could not translate RADIUS server name ********"),
+            (2, "option not in form: hunter2", "option not in form ********"),
+            (3, "« hunter2 » n'est rien", " ********"),
+            (1, "role \"y\" is odd", "role \"y\" is odd"),
+            (1, "invalid type \"ldapbindpasswd=hun\"ter2\"", "invalid type \"ldapbindpasswd=********\""),
+        ] {
+            let expected = Verdict::Refused { file: "/x".into(), line: Some(line), words: expected.into() };
+            assert_eq!(refused("/x".into(), Some(line), words, &file), expected);
+        }
     }
 }

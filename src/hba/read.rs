@@ -1,5 +1,5 @@
 //! The bytes of files on the server.
-use super::assemble::{Assembled, assemble};
+use super::assemble::missing;
 use super::dialect::Dialect;
 use super::files::{Files, Wanted};
 use super::rights::{Right, Standing};
@@ -64,7 +64,7 @@ pub(super) fn fetch_included(
 ) -> Result<Files> {
     let mut files = Files::new();
     files.insert(path, Some(content));
-    while let Assembled::Missing(wanted) = assemble(path, &files, dialect) {
+    while let Some(wanted) = missing(path, &files, dialect) {
         let (mut paths, mut directories) = (Vec::new(), Vec::new());
         for wanted in wanted {
             match wanted {

@@ -21,7 +21,7 @@ pub(super) struct Replace<'a> {
 }
 
 /// The names of what the program leaves in its directory.
-pub(super) const REPORTS: [&str; 4] = ["file", "copy", "note", "error"];
+pub(super) const REPORTS: [&str; 3] = ["copy", "note", "error"];
 
 /// How the program ends when it does not succeed. The file is as it was, in all of them but one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,12 +77,12 @@ pub(super) fn quoted(text: &str) -> String {
 /// How many digits the count of copies of one second has. The text for the shell has as many.
 pub(super) const COUNT_DIGITS: usize = 6;
 
-/// The copies of the file `$f`, for the shell, the oldest first: their names end in when they were made, a count of those
+/// The copies of which the names begin with `$b`, for the shell, the oldest first: their names end in when they were made, a count of those
 /// of that second, and the start of their hash. Those without a count come first: nothing makes such names any more.
 pub(super) fn copies() -> String {
     let digits = |count| "[0-9]".repeat(count);
     let (time, hash) = (format!("{}T{}Z", digits(8), digits(6)), "[0-9a-f]".repeat(8));
-    format!("\"$f\".{time}.{hash} \"$f\".{time}.{}.{hash}", digits(COUNT_DIGITS))
+    format!("\"$b\".{time}.{hash} \"$b\".{time}.{}.{hash}", digits(COUNT_DIGITS))
 }
 
 /// Functions that the steps use. What goes wrong is told by the exit code, and in words in the report: the server
@@ -108,13 +108,16 @@ number() { set -- "${1%Z}"; printf %s "${1%T*}${1#*T}"; }
 "#;
 
 /// Finds the file and the programs, and takes the lock that others of this kind take, where there is one. What was left
-/// behind by one that was killed is removed under the lock alone: without it, it may be in use.
+/// behind by one that was killed is removed under the lock alone: without it, it may be in use. For a file in a directory
+/// that the server may not write to, the copies are in the data directory.
 const PREPARE: &str = r#"
 mkdir -p base/pgsql_tmp && mkdir "$r" || exit 86
 for x in base64 cat cp cut date find ls mkdir mv readlink rm sync; do command -v "$x" >/dev/null || fail 88 "$x"; done
 command -v sha256sum >/dev/null || command -v shasum >/dev/null || fail 88 sha256sum
 f=$(readlink -f "$p") && [ -f "$f" ] || fail 89 "$p"
-d=${f%/*}; d=${d:-/}; t=$f.pgsteward-$w-new; c=$f.pgsteward-$w-copy; l=$f.pgsteward-$w-link; u=; m=
+d=${f%/*}; d=${d:-/}; b=$f
+[ -w "$d" ] || { d=$(pwd -P); b=$d/${f##*/}; }
+t=$f.pgsteward-$w-new; c=$b.pgsteward-$w-copy; l=$b.pgsteward-$w-link; u=; m=
 trap 'rm -f "$t" "$c" "$l" ${u:+"$u"}' EXIT
 trap 'exit 87' HUP INT PIPE QUIT TERM
 if [ -r "$d" ] && command -v flock >/dev/null; then
@@ -160,7 +163,7 @@ try cp -p "$f" "$c"
 try sync "$c"
 s=$(date -u +%Y%m%dT%H%M%SZ); n=000000
 for x in @copies@; do
-y=${x#"$f".}; z=${y%%.*}; y=${y#*.}
+y=${x#"$b".}; z=${y%%.*}; y=${y#*.}
 [ -f "$x" ] && [ "$(number "$z")" -ge "$(number "$s")" ] && own "$x" || continue
 s=$z
 case $y in
@@ -168,35 +171,34 @@ case $y in
 *) n=000000;;
 esac
 done
-k=$f.$s.$n.$(printf %.8s "$h0")
+k=$b.$s.$n.$(printf %.8s "$h0")
 [ -e "$k" ] || u=$k
 try mv -f "$c" "$k"
 say copy "$k"
 "#;
 
-/// From the comparison on it is not interrupted, unless its connection was lost and another one has said so. A process that is killed leaves the old file or the new one.
-const RENAME: &str = r#"
+/// From this comparison on it is not interrupted, unless its connection was lost and another one has said so.
+const COMPARE: &str = r#"
 trap '' HUP INT PIPE QUIT TERM
 [ ! -e "$r/stop" ] || exit 87
 unchanged
+"#;
+
+/// A process that is killed leaves the old file or the new one.
+const RENAME: &str = r#"
 try mv -f "$t" "$f"
-u=
 sync "$d" 2>/dev/null
-say file "$f"
+u=
 "#;
 
 /// What cannot be undone is told with the path of the old content, which stays there.
 const OVERWRITE: &str = r#"
-trap '' HUP INT PIPE QUIT TERM
-[ ! -e "$r/stop" ] || exit 87
-unchanged
 e=$( { cat "$t" >"$f" && sync "$f"; } 2>&1) && [ "$(hash <"$f")" = "$h1" ] || {
 { cat "$o" >"$f"; sync "$f"; } 2>/dev/null
 [ "$(hash <"$f")" = "$h0" ] && why "$e"
 @keep@
 }
 u=
-say file "$f"
 "#;
 
 /// For a file that is neither whole: the copy of its old content is not removed.
@@ -207,11 +209,11 @@ const KEEP_OLD: &str = r#"fail 91 "$PWD/$o""#;
 /// Has `.bak` point at the newest copy, and removes the oldest ones. What others have put there under such names is left
 /// alone: a `.bak` that is no link to a copy, a copy whose content is not what its name says.
 const TIDY: &str = r#"
-b=$f.bak; x=
-[ -h "$b" ] && x=$(readlink "$b")
-if [ -h "$b" ] || [ ! -e "$b" ]; then
+x=
+[ -h "$b.bak" ] && x=$(readlink "$b.bak")
+if [ -h "$b.bak" ] || [ ! -e "$b.bak" ]; then
 case $x in
-''|"${f##*/}".*Z.????????|"${f##*/}".*Z.??????.????????) ln -s "${k##*/}" "$l" 2>/dev/null && mv -f "$l" "$b" 2>/dev/null || say note 'no symbolic link can be made there';;
+''|"${f##*/}".*Z.????????|"${f##*/}".*Z.??????.????????) ln -s "${k##*/}" "$l" 2>/dev/null && mv -f "$l" "$b.bak" 2>/dev/null || say note 'no symbolic link can be made there';;
 *) say note 'it points elsewhere';;
 esac
 else say note 'it is no symbolic link'
@@ -245,6 +247,7 @@ impl Replace<'_> {
         if self.copies.is_some() {
             text.push_str(&COPY.replace("@copies@", &copies()));
         }
+        text.push_str(COMPARE);
         text.push_str(&write.replace("@keep@", if self.copies.is_some() { KEEP_COPY } else { KEEP_OLD }));
         if self.copies.is_some() {
             text.push_str(&TIDY.replace("@copies@", &copies()));
@@ -257,12 +260,14 @@ impl Replace<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, Permissions};
-    use std::io::Write;
+    use std::fs::{self, File, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::process::CommandExt;
     use std::path::{Path, PathBuf};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn words_are_quoted_for_the_shell() {
@@ -307,8 +312,22 @@ mod tests {
             names
         }
 
+        /// Has another program stand in for one of the system.
+        fn stand_in(&mut self, name: &str, text: &str) {
+            let programs = self.root.join("programs");
+            fs::create_dir_all(&programs).unwrap();
+            fs::write(programs.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(programs.join(name), Permissions::from_mode(0o755)).unwrap();
+            self.programs = Some(programs);
+        }
+
         /// Runs the program; returns its exit code.
         fn run(&self, path: &Path, old: &str, new: &str, write: HbaWrite, copies: Option<usize>) -> i32 {
+            self.begin(path, old, new, write, copies).wait().unwrap().code().unwrap()
+        }
+
+        /// Begins to run the program, in a process group of its own.
+        fn begin(&self, path: &Path, old: &str, new: &str, write: HbaWrite, copies: Option<usize>) -> Child {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let nonce = format!("{:032x}", NEXT.fetch_add(1, Ordering::Relaxed));
             let (report, path) = (format!("base/pgsql_tmp/{nonce}"), path.display().to_string());
@@ -316,17 +335,16 @@ mod tests {
             let (old, hash_of_new) = (hash(old), hash(new));
             let replace =
                 Replace { path: &path, old: &old, new: &hash_of_new, write, copies, report: &report, nonce: &nonce };
-            let mut encode = Command::new("base64").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-            encode.stdin.take().unwrap().write_all(new.as_bytes()).unwrap();
-            let encoded = encode.stdout.take().unwrap();
+            fs::write(self.root.join("sent"), new).unwrap();
+            let encoded = Command::new("base64").arg(self.root.join("sent")).output().unwrap().stdout;
+            fs::write(self.root.join("sent"), encoded).unwrap();
             let mut shell = Command::new("sh");
-            shell.args(["-c", &replace.program()]).current_dir(&self.root).stdin(encoded);
+            shell.args(["-c", &replace.program()]).current_dir(&self.root).process_group(0);
+            shell.stdin(File::open(self.root.join("sent")).unwrap()).stderr(Stdio::null());
             if let Some(programs) = &self.programs {
                 shell.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
             }
-            let code = shell.status().unwrap().code().unwrap();
-            encode.wait().unwrap();
-            code
+            shell.spawn().unwrap()
         }
     }
 
@@ -373,15 +391,55 @@ mod tests {
         for write in [HbaWrite::Replace, HbaWrite::InPlace] {
             let mut place = Place::new();
             // The program that is run last before the comparison makes a change of its own.
-            let (programs, date) = (place.root.join("programs"), place.root.join("programs/date"));
-            fs::create_dir(&programs).unwrap();
-            fs::write(&date, "#!/bin/sh\necho theirs >>\"it's/pg_hba.conf\"\necho 20200101T000000Z\n").unwrap();
-            fs::set_permissions(&date, Permissions::from_mode(0o755)).unwrap();
+            place.stand_in("date", "echo theirs >>\"it's/pg_hba.conf\"\necho 20200101T000000Z");
             fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
-            place.programs = Some(programs);
             assert_eq!(place.run(&place.file(), "old\n", "new\n", write, Some(10)), 81);
             assert_eq!(fs::read(place.file()).unwrap(), b"old\ntheirs\n");
             assert_eq!(place.names(), ["pg_hba.conf"]);
+        }
+    }
+
+    /// Sends a signal to the program, or to all that it runs too, while a stand-in waits; returns the exit code.
+    fn interrupt(place: &Place, signal: &str, write: HbaWrite, to_all: bool) -> i32 {
+        let mut shell = place.begin(&place.file(), "old\n", "new\n", write, Some(10));
+        let started = Instant::now();
+        while !place.root.join("waits").exists() {
+            assert_eq!(shell.try_wait().unwrap(), None);
+            assert!(started.elapsed() < Duration::from_secs(30), "the stand-in was not run");
+            thread::sleep(Duration::from_millis(2));
+        }
+        let target = if to_all { format!("-{}", shell.id()) } else { shell.id().to_string() };
+        assert!(Command::new("kill").args(["-s", signal, "--", &target]).status().unwrap().success());
+        fs::write(place.root.join("go"), "").unwrap();
+        shell.wait().unwrap().code().unwrap()
+    }
+
+    #[test]
+    fn a_signal_before_the_last_comparison_leaves_the_old_file_and_one_after_it_the_new_one() {
+        let wait = ": >waits; until [ -e go ]; do sleep 0.01; done";
+        let copied = format!("case $2 in\n*-copy) /bin/mv \"$@\"; {wait}; exit;;\nesac\nexec /bin/mv \"$@\"");
+        let renamed = format!("case $2 in\n*-new) {wait};;\nesac\nexec /bin/mv \"$@\"");
+        let written = format!("case $1 in\n*/new) {wait};;\nesac\nexec /bin/cat \"$@\"");
+        let moments = [
+            ("date", format!("{wait}; exec /bin/date \"$@\""), HbaWrite::Replace, 87),
+            ("date", format!("{wait}; exec /bin/date \"$@\""), HbaWrite::InPlace, 87),
+            ("mv", copied, HbaWrite::Replace, 87),
+            ("mv", renamed, HbaWrite::Replace, 0),
+            ("cat", written, HbaWrite::InPlace, 0),
+        ];
+        for signal in ["HUP", "INT", "QUIT", "TERM"] {
+            for (name, text, write, code) in &moments {
+                for to_all in [false, true] {
+                    let what = format!("{signal} at {name}, {write}, to all: {to_all}");
+                    let mut place = Place::new();
+                    fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
+                    place.stand_in(name, text);
+                    assert_eq!(interrupt(&place, signal, *write, to_all), *code, "{what}");
+                    let expected = if *code == 0 { ("new\n", 3) } else { ("old\n", 1) };
+                    let content = fs::read_to_string(place.file()).unwrap();
+                    assert_eq!((content.as_str(), place.names().len()), expected, "{what}: {:?}", place.names());
+                }
+            }
         }
     }
 
@@ -391,15 +449,10 @@ mod tests {
         for (later, code, content) in [("exit 1", 91, ""), ("exec /bin/cat \"$@\"", 82, "old\n")] {
             for copies in [None, Some(10)] {
                 let mut place = Place::new();
-                let (programs, cat) = (place.root.join("programs"), place.root.join("programs/cat"));
-                fs::create_dir(&programs).unwrap();
-                let text = format!(
-                    "#!/bin/sh\ncase $1 in\n*/new) echo \"cat: No space left on device\" >&2; exit 1;;\n*/old) {later};;\nesac\nexec /bin/cat \"$@\"\n"
-                );
-                fs::write(&cat, text).unwrap();
-                fs::set_permissions(&cat, Permissions::from_mode(0o755)).unwrap();
+                let full = "echo \"cat: No space left on device\" >&2; exit 1";
+                let text = format!("case $1 in\n*/new) {full};;\n*/old) {later};;\nesac\nexec /bin/cat \"$@\"");
+                place.stand_in("cat", &text);
                 fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
-                place.programs = Some(programs);
                 assert_eq!(place.run(&place.file(), "old\n", "new\n", HbaWrite::InPlace, copies), code);
                 assert_eq!(fs::read_to_string(place.file()).unwrap(), content);
                 if code == 91 {
@@ -446,11 +499,7 @@ mod tests {
     #[test]
     fn copies_of_one_second_come_one_after_another() {
         let mut place = Place::new();
-        let (programs, date) = (place.root.join("programs"), place.root.join("programs/date"));
-        fs::create_dir(&programs).unwrap();
-        fs::write(&date, "#!/bin/sh\necho 20200101T000000Z\n").unwrap();
-        fs::set_permissions(&date, Permissions::from_mode(0o755)).unwrap();
-        place.programs = Some(programs);
+        place.stand_in("date", "echo 20200101T000000Z");
         let at = |name: &str| place.root.join("it's").join(name);
         let named =
             |end: &str, text: &str| format!("pg_hba.conf.{end}.{}", &super::super::swap::hash(text.as_bytes())[..8]);

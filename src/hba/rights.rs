@@ -254,7 +254,7 @@ fn question() -> Sql {
          (SELECT min(rolname::text) FROM pg_catalog.pg_roles WHERE rolname IN ({})) AS service, \
          {} AS path, {} AS data_directory, {} AS oauth, pg_catalog.current_setting('ssl') AS ssl, \
          (pg_catalog.current_setting('is_superuser') = 'on')::text AS superuser, \
-         (pg_catalog.current_setting('transaction_read_only') = 'off' \
+         (NOT pg_catalog.pg_is_in_recovery() \
           AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'))::text AS temporary_tables, \
          (pg_catalog.current_setting('log_statement') = 'all' \
           OR pg_catalog.current_setting('log_min_duration_statement') <> '-1' \

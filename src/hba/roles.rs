@@ -11,10 +11,9 @@ use std::collections::{HashMap, HashSet};
 /// ```
 /// use pgsteward::hba::Roles;
 /// let mut roles = Roles::new();
-/// roles.add("staff", &[] as &[&str]);
-/// roles.add("ops", &["staff"]);
 /// roles.add("bob", &["ops"]);
-/// assert!(roles.is_member("bob", "staff"));
+/// roles.add("ops", &["staff"]);
+/// assert!(roles.is_member("bob", "staff") && roles.contains("staff"));
 /// assert!(!roles.is_member("nobody", "nobody"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +46,8 @@ impl Roles {
         Self::default()
     }
 
-    /// Adds a role that can log in, with the roles of which it is a direct member. They need to be added themselves, too.
+    /// Adds a role that can log in, and the roles of which it is a direct member. One that is there already keeps its
+    /// memberships and gets these besides.
     pub fn add<G>(&mut self, role: impl Into<HbaName>, groups: &[G])
     where
         G: Clone + Into<HbaName>,
@@ -57,7 +57,12 @@ impl Roles {
     }
 
     pub(super) fn insert(&mut self, role: HbaName, groups: Vec<HbaName>, attributes: Attributes) {
-        self.roles.insert(role, Role { groups, attributes });
+        for group in &groups {
+            self.roles.entry(group.clone()).or_default();
+        }
+        let role = self.roles.entry(role).or_default();
+        role.groups.extend(groups);
+        role.attributes = attributes;
     }
 
     /// Whether there is such a role.
@@ -107,9 +112,31 @@ mod tests {
     fn membership_is_transitive_and_a_circle_is_no_danger() {
         let mut roles = Roles::new();
         roles.add("a", &["b"]);
-        roles.add("b", &["c", "gone"]);
+        roles.add("b", &["c"]);
         roles.add("c", &["a"]);
         assert!(roles.is_member("a", "c") && roles.is_member("c", "b") && roles.is_member("a", "a"));
         assert!(!roles.is_member("a", "gone") && !roles.is_member("gone", "gone"));
+    }
+
+    #[test]
+    fn a_group_is_a_role_whether_it_is_added_before_its_members_or_after_or_not_at_all() {
+        let mut roles = Roles::new();
+        roles.add("bob", &["ops"]);
+        assert!(roles.is_member("bob", "ops") && roles.is_member("ops", "ops") && roles.contains("ops"));
+        roles.add("ops", &["staff"]);
+        roles.add("bob", &["devs"]);
+        roles.add("ops", &[] as &[&str]);
+        assert!(["ops", "staff", "devs"].iter().all(|group| roles.is_member("bob", *group)), "{roles:?}");
+    }
+
+    #[test]
+    fn what_is_said_of_a_group_of_others_counts() {
+        let mut roles = Roles::new();
+        roles.add("bob", &["staff"]);
+        assert!(!roles.is_nologin(&"staff".into()));
+        roles.insert("staff".into(), Vec::new(), Attributes { login: false, replication: true });
+        assert!(roles.is_nologin(&"staff".into()) && roles.is_for_replication(&"staff".into()));
+        roles.insert("alice".into(), vec!["staff".into()], Attributes::default());
+        assert!(roles.is_nologin(&"staff".into()));
     }
 }

@@ -56,7 +56,12 @@ impl HbaRule {
     /// # Errors
     /// [`Error::Hba`](crate::Error::Hba) for what is no rule, or not just one.
     pub fn parse(text: &str) -> Result<Self> {
-        given::parse(text.as_bytes(), &Dialect::new(ServerVersion::newest())).map(|given| given.rule)
+        given::rule_in_text(text.as_bytes(), &Dialect::new(ServerVersion::newest())).map(|given| given.rule)
+    }
+
+    /// Whether one of its options does not show.
+    pub(super) fn has_secret(&self) -> bool {
+        self.options.iter().any(|option| secret::is_hidden(&option.name))
     }
 }
 
@@ -181,11 +186,11 @@ impl HbaOption {
     }
 }
 
-/// Secrets do not show.
+/// Secrets do not show, nor what is set for options that PostgreSQL does not have.
 impl fmt::Debug for HbaOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let masked = secret::MASK.into();
-        let value = if secret::is_name(self.name.as_bytes()) { &masked } else { &self.value };
+        let value = if secret::is_hidden(&self.name) { &masked } else { &self.value };
         f.debug_struct("HbaOption").field("name", &self.name).field("value", value).finish()
     }
 }

@@ -68,32 +68,47 @@ pub(super) fn is_torn(now: &[u8], content: &[u8]) -> bool {
 
 impl Swap<'_> {
     /// What it takes besides reading the file.
-    pub(super) fn rights(standing: &Standing, write: HbaWrite) -> &'static [Right] {
-        let can_run = standing.is_posix() && standing.has(Right::RunPrograms);
-        match write {
-            HbaWrite::InPlace if !can_run && standing.may_export_files() => &[],
-            HbaWrite::InPlace if !can_run => &[Right::WriteFiles],
+    pub(super) fn rights(&self) -> &'static [Right] {
+        match (self.write, self.runs_program()) {
+            (HbaWrite::InPlace, false) if self.standing.may_export_files() => &[],
+            (HbaWrite::InPlace, false) => &[Right::WriteFiles],
             _ => &[Right::RunPrograms],
         }
     }
 
-    /// Writes the new content where the old one is; returns the path of the copy of the old one.
-    pub(super) fn write(&self) -> Result<Option<String>, Failed> {
+    /// Whether the server's shell does it, and not SQL alone.
+    fn runs_program(&self) -> bool {
+        self.write == HbaWrite::Replace || (self.standing.is_posix() && self.standing.has(Right::RunPrograms))
+    }
+
+    /// Refuses, for a role with all the rights, what cannot be written, and what could not be put back: a change that
+    /// was begun is undone without asking.
+    pub(super) fn check(&self) -> Result<()> {
         if self.write == HbaWrite::Replace && !self.standing.is_posix() {
             let what = format!("replacing {:?} on a server that is not on a POSIX system", self.path);
-            return Err(Error::unsupported(what, "to be allowed by name to overwrite it (HbaWrite::InPlace)").into());
+            return Err(Error::unsupported(what, "to be allowed by name to overwrite it (HbaWrite::InPlace)"));
         }
-        self.standing.need(&self.action(), Self::rights(self.standing, self.write))?;
+        for content in [self.new, self.old] {
+            if !self.runs_program() {
+                in_place::check(self, content)?;
+            }
+            Feed::choose(self.standing).check(self.standing, content, &self.action())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the new content where the old one is; returns the path of the copy of the old one.
+    pub(super) fn write(&self) -> Result<Option<String>, Failed> {
         if self.write == HbaWrite::InPlace {
             log::warn!(
                 "{:?} is overwritten in place: a crash of the server at this moment leaves half of it",
                 self.path
             );
-            if !self.standing.is_posix() || !self.standing.has(Right::RunPrograms) {
-                return in_place::write(self);
-            }
         }
-        self.run_program()
+        match self.runs_program() {
+            true => self.run_program(),
+            false => in_place::write(self),
+        }
     }
 
     pub(super) fn action(&self) -> String {
@@ -102,7 +117,7 @@ impl Swap<'_> {
 
     fn run_program(&self) -> Result<Option<String>, Failed> {
         let (action, session, directory) = (self.action(), self.cluster.session(), Directory::new());
-        let feed = Feed::choose(self.standing, self.new, &action)?;
+        let feed = Feed::choose(self.standing);
         let (old, new) = (hash(self.old), hash(self.new));
         let replace = Replace {
             path: self.path,
@@ -122,7 +137,7 @@ impl Swap<'_> {
         if let Err(error @ Error::Connection { .. }) = ran {
             // The program may still be running. Where this does not get through, nothing will.
             let stopped = patiently(|| session.run(&action, &[directory.to_stop()]));
-            let copy = stopped.ok().and_then(|_| report_in(&session.typed(&action, &to_read, &[]).ok()?, 1));
+            let copy = stopped.ok().and_then(|_| report_in(&session.typed(&action, &to_read, &[]).ok()?, 0));
             return Err(Failed::Unknown { error, copy });
         }
         let reports = session.typed(&action, &to_read, &[]);
@@ -136,12 +151,12 @@ impl Swap<'_> {
             }
         }
         let report = |column: usize| reports.as_ref().ok().and_then(|rows| report_in(rows, column));
-        if let Some(note) = report(2) {
+        if let Some(note) = report(1) {
             log::warn!("{:?}.bak was left as it is: {note}", self.path);
         }
         match ran {
-            Ok(_) => Ok(report(1)),
-            Err(error) => Err(self.explain(error, &report(3).unwrap_or_default())),
+            Ok(_) => Ok(report(0)),
+            Err(error) => Err(self.explain(error, &report(2).unwrap_or_default())),
         }
     }
 
@@ -172,7 +187,8 @@ impl Swap<'_> {
             ),
             Failure::Denied => denied(
                 format!("the operating system refuses it ({said}); the file is as it was"),
-                "let the server's user of the operating system write to the file and to its directory",
+                "let the server's user of the operating system write to the file and to its directory, or to the file \
+                 alone, and allow by name to overwrite it in place (HbaWrite::InPlace)",
             ),
             Failure::Full => failed("found no room on the server's disk"),
             Failure::ReadOnly => failed("found a read-only file system; make the change where its content comes from"),
@@ -200,16 +216,27 @@ impl Swap<'_> {
 
     /// The error for a file that somebody else has changed, with what the others did.
     pub(super) fn conflict(&self) -> Error {
-        let theirs = match fetch_file(self.cluster, self.standing, self.path) {
-            Ok(Some(now)) => format!("this since it was read:\n{}", diff::unified(self.path, self.old, &now)),
-            Ok(None) => "no such file".into(),
-            Err(error) => format!("something else, which could not be read ({error})"),
-        };
+        let mine = diff::unified(self.path, self.old, self.new);
         Error::Conflict {
             what: format!("{:?}", self.path),
-            mine: format!("\n{}", diff::unified(self.path, self.old, self.new)),
-            theirs,
+            mine: "for the file as it was read".into(),
+            theirs: format!(
+                "{}\nWhat was to be changed, and can be after a refresh:\n{}",
+                made_by_others(self.cluster, self.standing, self.path, self.old),
+                mine.trim_end()
+            ),
         }
+    }
+}
+
+/// What somebody else made of a file that had this content.
+pub(super) fn made_by_others(cluster: &Cluster, standing: &Standing, path: &str, content: &[u8]) -> String {
+    match fetch_file(cluster, standing, path) {
+        Ok(Some(now)) => {
+            format!("another one by now. What others have changed:\n{}", diff::unified(path, content, &now).trim_end())
+        }
+        Ok(None) => "no such file any more".into(),
+        Err(error) => format!("another one by now, which could not be read ({error})"),
     }
 }
 

@@ -63,33 +63,36 @@ pub(crate) struct Reading {
 }
 
 /// One line and those that continue it, put together.
-struct Line {
-    text: Vec<u8>,
+pub(crate) struct Line {
+    pub(crate) text: Vec<u8>,
     /// How many lines of the file it is, as the server counts, and how many bytes.
     count: usize,
-    length: usize,
+    pub(crate) length: usize,
     /// Where each further line of the file begins: in `text`, and in the file.
     seams: Vec<(usize, usize)>,
     too_long: bool,
 }
 
 /// All of a file, in order; the ranges follow one another without a gap.
-pub(crate) fn pieces(bytes: &[u8], reading: Reading) -> Vec<Piece> {
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    let (mut pieces, mut line, mut start) = (Vec::new(), 1, 0);
-    while let Some(next) = next_line(&mut lines, reading) {
+pub(crate) fn pieces(bytes: &[u8], reading: Reading) -> impl Iterator<Item = Piece> {
+    let (mut line, mut start) = (1, 0);
+    lines(bytes, reading).map(move |next| {
         let range = start..start + next.length;
-        start = range.end;
-        pieces.push(Piece { line, lines: next.count, range, record: next.record(reading) });
-        line += next.count;
-    }
-    pieces
+        let piece = Piece { line, lines: next.count, range, record: next.record(reading) };
+        (line, start) = (line + piece.lines, piece.range.end);
+        piece
+    })
+}
+
+/// The lines of a file, each with those that continue it.
+pub(crate) fn lines(bytes: &[u8], reading: Reading) -> impl Iterator<Item = Line> {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    std::iter::from_fn(move || next_line(&mut lines, reading))
 }
 
 /// How many lines the server takes these bytes for.
 pub(crate) fn count_lines(bytes: &[u8], reading: Reading) -> usize {
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    std::iter::from_fn(|| next_line(&mut lines, reading)).map(|line| line.count).sum()
+    lines(bytes, reading).map(|line| line.count).sum()
 }
 
 /// Whether text behind these bytes would still belong to their last line: it has no end, or is continued.
@@ -100,12 +103,10 @@ pub(crate) fn is_open(bytes: &[u8], reading: Reading) -> bool {
 
 /// Where the comment begins that ends the line.
 pub(crate) fn comment(piece: &[u8], reading: Reading) -> Option<usize> {
-    let line = next_line(&mut piece.split_inclusive(|byte| *byte == b'\n'), reading)?;
+    let line = lines(piece, reading).next()?;
     let mut cursor = Cursor::new(&line.text, reading);
     while let Ok(Some(_)) = cursor.token() {}
-    let at = cursor.comment?;
-    let seam = line.seams.iter().rev().find(|(in_text, _)| *in_text <= at);
-    Some(seam.map_or(at, |(in_text, in_file)| at - in_text + in_file))
+    Some(line.in_file(cursor.comment?))
 }
 
 /// Where the fields of a line begin and end, with their quotes.
@@ -156,6 +157,12 @@ fn next_line<'a>(lines: &mut impl Iterator<Item = &'a [u8]>, reading: Reading) -
 }
 
 impl Line {
+    /// Where a byte of the text stands in the file, from the beginning of the line.
+    pub(crate) fn in_file(&self, at: usize) -> usize {
+        let seam = self.seams.iter().rev().find(|(in_text, _)| *in_text <= at);
+        seam.map_or(at, |(in_text, in_file)| at - in_text + in_file)
+    }
+
     fn record(&self, reading: Reading) -> Option<Record> {
         if self.too_long {
             let trouble = Trouble::new(1, "the line is longer than this version of the server can read".into());
@@ -197,9 +204,16 @@ impl<'a> Cursor<'a> {
     }
 
     /// Characters are counted, not bytes: the place is for people.
-    fn step(&mut self, byte: u8) {
-        self.at += 1;
-        self.column += usize::from(byte & 0xC0 != 0x80);
+    fn step(&mut self, bytes: &[u8]) {
+        self.at += bytes.len();
+        self.column += bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+    }
+
+    /// The bytes from here on that mean nothing but themselves.
+    fn plain(&self, inside: bool) -> &'a [u8] {
+        let rest = self.line.get(self.at..).unwrap_or_default();
+        let means_more = |byte: &u8| *byte == b'"' || !inside && (is_blank(*byte) || matches!(*byte, b'#' | b','));
+        rest.get(..rest.iter().position(means_more).unwrap_or(rest.len())).unwrap_or_default()
     }
 
     fn peek(&self) -> Option<u8> {
@@ -209,7 +223,7 @@ impl<'a> Cursor<'a> {
     /// The next token, and whether a comma ends it; none at the end of the line.
     fn token(&mut self) -> Result<Option<(Token, bool)>, Trouble> {
         while let Some(byte) = self.peek().filter(|byte| is_blank(*byte) || *byte == b',') {
-            self.step(byte);
+            self.step(&[byte]);
         }
         self.start = self.at;
         let column = self.column;
@@ -223,15 +237,16 @@ impl<'a> Cursor<'a> {
                 self.comment = self.comment.or(Some(self.at));
                 break;
             }
-            if self.reading.longest_word.is_some_and(|longest| bytes.len() >= longest) {
+            let plain = self.plain(inside);
+            if self.reading.longest_word.is_some_and(|longest| bytes.len() + plain.len().max(1) > longest) {
                 return Err(Trouble::new(column, "the word is longer than this version of the server can read".into()));
             }
-            match byte {
-                b',' if !inside => {
+            match (byte, plain) {
+                (b',', []) => {
                     comma = true;
                     break;
                 }
-                b'"' => {
+                (_, []) => {
                     if was_quote {
                         bytes.push(byte);
                     }
@@ -240,13 +255,14 @@ impl<'a> Cursor<'a> {
                     inside = !inside;
                     any_quote = true;
                     quoted |= bytes.is_empty();
+                    self.step(&[byte]);
                 }
-                _ => {
-                    bytes.push(byte);
+                (_, plain) => {
+                    bytes.extend_from_slice(plain);
                     was_quote = false;
+                    self.step(plain);
                 }
             }
-            self.step(byte);
         }
         Ok((any_quote || !bytes.is_empty()).then_some((Token { bytes, quoted, column }, comma)))
     }
@@ -271,8 +287,7 @@ mod tests {
         };
         let field = |field: &Field| field.iter().map(shown).collect::<Vec<_>>().join(",");
         let record = |record: Record| record.fields.iter().map(field).collect::<Vec<_>>().join("|");
-        let pieces = pieces(bytes, reading);
-        pieces.into_iter().filter_map(|piece| Some((piece.line, record(piece.record?)))).collect()
+        pieces(bytes, reading).filter_map(|piece| Some((piece.line, record(piece.record?)))).collect()
     }
 
     fn one(line: &str) -> String {
@@ -344,21 +359,20 @@ mod tests {
     #[test]
     fn words_and_lines_can_be_too_long() {
         let word = |length| format!("local {} all trust", "d".repeat(length));
-        let troubled = |text: String| pieces(text.as_bytes(), OLD)[0].record.as_ref().unwrap().trouble.is_some();
+        let troubled = |text: String| pieces(text.as_bytes(), OLD).next().unwrap().record.unwrap().trouble.is_some();
         assert!(!troubled(word(10_239)));
         assert!(troubled(word(10_240)));
         assert!(troubled(format!("{}, a trust", &word(10_239)[..10_245])));
         let line = |length: usize| format!("local {}\nx y\n", "d ".repeat(length)[6..length].to_owned());
         assert!(!troubled(line(20_477)));
         assert!(troubled(line(20_478)));
-        assert_eq!(pieces(line(20_478).as_bytes(), OLD)[1].line, 2);
-        assert_eq!(pieces(line(20_479).as_bytes(), OLD)[1].line, 3);
+        assert_eq!(pieces(line(20_478).as_bytes(), OLD).nth(1).unwrap().line, 2);
+        assert_eq!(pieces(line(20_479).as_bytes(), OLD).nth(1).unwrap().line, 3);
     }
 
     #[test]
     fn places_are_columns_of_characters() {
-        let pieces = pieces("local \"bü\",x  y".as_bytes(), NEW);
-        let record = pieces[0].record.as_ref().unwrap();
+        let record = pieces("local \"bü\",x  y".as_bytes(), NEW).next().unwrap().record.unwrap();
         let columns: Vec<_> = record.fields.iter().flatten().map(|token| token.column).collect();
         assert_eq!((columns.as_slice(), record.end), ([1, 7, 12, 15].as_slice(), 16));
     }

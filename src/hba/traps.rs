@@ -16,7 +16,7 @@ pub(super) fn traps(file: &Arc<str>, bytes: &[u8], files: &Files, dialect: &Dial
     if bytes.starts_with(BYTE_ORDER_MARK) {
         traps.say(FindingKind::ByteOrderMark, 1, "the file begins with a byte order mark, which spoils its first line");
     }
-    for piece in &pieces(bytes, reading) {
+    for piece in pieces(bytes, reading) {
         let text = bytes.get(piece.range.clone()).unwrap_or_default();
         traps.odd_bytes(piece.line, text);
         traps.written(piece.line, text, reading);
@@ -145,7 +145,7 @@ impl Traps<'_> {
     fn empty_files(&mut self, line: usize, record: &Record, files: &Files, dialect: &Dialect) {
         for name in record.fields.iter().flatten().filter_map(Token::file) {
             let Ok(path) = resolve(self.file, name, dialect) else { continue };
-            let is_empty = |bytes: &[u8]| pieces(bytes, dialect.reading()).iter().all(|piece| piece.record.is_none());
+            let is_empty = |bytes: &[u8]| pieces(bytes, dialect.reading()).all(|piece| piece.record.is_none());
             let look = || files.get(&path).flatten().is_some_and(|bytes| is_empty(&bytes));
             if *self.empty.entry(path.clone()).or_insert_with(look) {
                 let message =

@@ -28,8 +28,8 @@ pub(super) fn words(rule: &HbaRule, dialect: &Dialect) -> Result<Vec<Vec<u8>>> {
 /// A rule for people, with secrets masked.
 pub(super) fn text(rule: &HbaRule) -> String {
     // A secret in the place of a name is none the less one.
-    let words: Vec<_> = all(rule, Form::Person).iter().map(|word| secret::masked(word)).collect();
-    String::from_utf8_lossy(&words.join(&b' ')).into_owned()
+    let shown = secret::masked_rule(&all(rule, Form::Person).join(&b' '));
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 fn all(rule: &HbaRule, form: Form) -> Vec<Vec<u8>> {
@@ -69,7 +69,6 @@ fn name_word(name: &HbaName, keywords: &[&str], form: Form) -> Vec<u8> {
     let bytes = name.as_bytes();
     match bytes.first() {
         // It would be a regular expression, quoted or not: so it is one that means just this name.
-        Some(b'/') if form == Form::Person => in_quotes(&exactly(&secret::masked(bytes))),
         Some(b'/') if form != (Form::Server { patterns: false }) => in_quotes(&exactly(bytes)),
         Some(b'+' | b'@') => in_quotes(bytes),
         _ if keywords.iter().any(|keyword| keyword.as_bytes() == bytes) => in_quotes(bytes),
@@ -121,7 +120,7 @@ fn option_word(option: &HbaOption, form: Form) -> Vec<u8> {
     word.push(b'=');
     word.extend(match option.value.as_bytes() {
         b"" => Vec::new(),
-        _ if form == Form::Person && secret::is_name(option.name.as_bytes()) => secret::MASK.into(),
+        _ if form == Form::Person && secret::is_hidden(&option.name) => secret::MASK.into(),
         bytes => quoted_if_needed(bytes),
     });
     word
@@ -147,39 +146,48 @@ fn in_quotes(bytes: &[u8]) -> Vec<u8> {
 
 /// Refuses what cannot be said in the file, or would be read as something else.
 fn refuse(rule: &HbaRule, dialect: &Dialect) -> Result<()> {
-    let refused = |why: &str| Err(Error::invalid(format!("rule \"{}\" of pg_hba.conf", text(rule)), why));
-    let names = names(rule);
-    if names.iter().any(|name| name.as_bytes().iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))) {
-        return refused("a name in it has a line break or a NUL byte, which the file cannot hold");
+    let why = names_fault(rule).or_else(|| address_fault(rule)).or_else(|| options_fault(rule));
+    if let Some(why) = why {
+        return Err(Error::invalid(format!("rule \"{}\" of pg_hba.conf", text(rule)), why));
+    }
+    match has_expression(rule) && !dialect.has_patterns_and_includes() {
+        true => {
+            Err(Error::unsupported(format!("the regular expression in the rule \"{}\"", text(rule)), "PostgreSQL 16"))
+        }
+        false => Ok(()),
+    }
+}
+
+fn has_expression(rule: &HbaRule) -> bool {
+    rule.databases.iter().any(|database| matches!(database, HbaDatabase::Regex(_)))
+        || rule.users.iter().any(|user| matches!(user, HbaUser::Regex(_)))
+}
+
+/// What is wrong with the names in a rule.
+fn names_fault(rule: &HbaRule) -> Option<&'static str> {
+    let is_impossible = |name: &&HbaName| name.as_bytes().iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0));
+    let has_nameless_file = || {
+        rule.databases.iter().any(|database| matches!(database, HbaDatabase::File(file) if file == ""))
+            || rule.users.iter().any(|user| matches!(user, HbaUser::File(file) if file == ""))
+    };
+    if names(rule).iter().any(is_impossible) {
+        return Some("a name in it has a line break or a NUL byte, which the file cannot hold");
     }
     if rule.databases.is_empty() || rule.users.is_empty() {
-        return refused("it needs a database and a user: all, for every one of them");
+        return Some("it needs a database and a user: all, for every one of them");
     }
-    let files = rule.databases.iter().any(|database| matches!(database, HbaDatabase::File(file) if file == ""))
-        || rule.users.iter().any(|user| matches!(user, HbaUser::File(file) if file == ""));
-    if files {
-        return refused("an @file in it has no name");
-    }
-    if let Some(why) = address_fault(rule) {
-        return refused(why);
-    }
+    has_nameless_file().then_some("an @file in it has no name")
+}
+
+/// What is wrong with the options of a rule.
+fn options_fault(rule: &HbaRule) -> Option<&'static str> {
     let is_word =
         |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_mask = |option: &HbaOption| secret::is_hidden(&option.name) && option.value == secret::MASK;
     if !rule.options.iter().all(|option| is_word(&option.name)) {
-        return refused("an option in it has a name that is none");
+        return Some("an option in it has a name that is none");
     }
-    if rule.options.iter().any(|option| secret::is_name(option.name.as_bytes()) && option.value == secret::MASK) {
-        return refused("its secret is the mask that is shown in the place of one");
-    }
-    let has_regex = rule.databases.iter().any(|database| matches!(database, HbaDatabase::Regex(_)))
-        || rule.users.iter().any(|user| matches!(user, HbaUser::Regex(_)));
-    if has_regex && !dialect.has_patterns_and_includes() {
-        return Err(Error::unsupported(
-            format!("the regular expression in the rule \"{}\"", text(rule)),
-            "PostgreSQL 16",
-        ));
-    }
-    Ok(())
+    rule.options.iter().any(is_mask).then_some("its secret is the mask that is shown in the place of one")
 }
 
 /// What is wrong with the address of a rule.

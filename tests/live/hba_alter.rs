@@ -52,6 +52,11 @@ impl Private {
         (name, cluster)
     }
 
+    /// A role that may read the file, see what the server makes of it, and has one right to write it.
+    pub fn writer(&self, right: &str) -> (String, Cluster) {
+        self.role(&[&["pg_read_all_settings", READ, right], &SEE[..]].concat())
+    }
+
     /// Has the server use a file elsewhere, with the owner that its own has.
     fn move_file_to(&self, path: &Path) {
         let owner = fs::metadata(self.path()).unwrap();
@@ -395,6 +400,24 @@ fn p057_a_standby_is_read_and_written() {
 }
 
 #[test]
+fn p057_a_secret_that_could_not_be_put_back_unseen_is_not_taken_out() {
+    let primary = Private::start();
+    let (name, _) = primary.writer("pg_execute_server_program");
+    primary.cluster.execute(&format!("ALTER ROLE {name} SET log_statement = 'all'"), &[]).unwrap();
+    let server = primary.server.standby().unwrap();
+    let path = server.data_directory().join("pg_hba.conf");
+    let rule = "host all x ::1/128 radius radiusservers=127.0.0.1 radiussecrets=geheim";
+    let old = format!("{rule}\n{}", fs::read_to_string(&path).unwrap());
+    fs::write(&path, &old).unwrap();
+    let mut hba = Cluster::connect(&server.dsn_for("postgres", &name)).unwrap().hba_rules().unwrap();
+    hba.remove(0).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }) && error.to_string().contains("secrets"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), old);
+    assert!(!server.log().unwrap().contains("geheim") && hba.backups().unwrap().is_empty());
+}
+
+#[test]
 fn p057_an_ordinary_role_is_told_what_it_lacks() {
     let private = Private::start();
     let (name, cluster) = private.role(&[]);
@@ -421,9 +444,7 @@ fn p057_an_ordinary_role_is_told_what_it_lacks() {
 #[test]
 fn p057_a_role_with_exactly_the_rights_does_it_all() {
     let (private, elsewhere) = (Private::with(&[("log_statement", "all")]), Directory::new());
-    let mut grants = vec!["pg_read_all_settings", "pg_execute_server_program", READ];
-    grants.extend(SEE);
-    let (name, cluster) = private.role(&grants);
+    let (name, cluster) = private.writer("pg_execute_server_program");
     fs::write(private.path(), format!("# radiussecrets=geheim\n{}", private.text())).unwrap();
     let mut hba = cluster.hba_rules().unwrap();
     hba.push(RULE).unwrap();
@@ -445,9 +466,7 @@ fn p057_a_role_with_exactly_the_rights_does_it_all() {
 #[test]
 fn a_role_that_may_only_write_files_does_it_in_place_when_asked() {
     let private = Private::start();
-    let mut grants = vec!["pg_read_all_settings", "pg_write_server_files", READ];
-    grants.extend(SEE);
-    let (name, cluster) = private.role(&grants);
+    let (name, cluster) = private.writer("pg_write_server_files");
     let old = format!("# \\N \\t\t\"x\" é\n\n{}\n\n", private.text());
     fs::write(private.path(), &old).unwrap();
     let inode = fs::metadata(private.path()).unwrap().ino();
@@ -483,7 +502,15 @@ fn a_role_that_may_only_write_files_does_it_in_place_when_asked() {
     // Somebody else's change is seen here too.
     fs::write(private.path(), "local all all trust\n# theirs\n").unwrap();
     hba.remove(0).unwrap();
-    assert!(hba.alter_with(&in_place()).unwrap_err().is_conflict());
+    let error = hba.alter_with(&in_place()).unwrap_err();
+    assert!(error.is_conflict());
+    let text = error.to_string();
+    let (theirs, mine) = text.split_once("\nWhat was to be changed, and can be after a refresh:\n").unwrap();
+    assert!(theirs.contains("has another one by now. What others have changed:\n--- "), "{text}");
+    assert!(
+        theirs.ends_with("+# theirs") && !mine.contains("theirs") && mine.contains("-local all stranger reject"),
+        "{text}"
+    );
     assert_eq!(private.text(), "local all all trust\n# theirs\n");
 }
 
@@ -633,10 +660,10 @@ fn a_file_of_patroni_is_left_to_it() {
 #[test]
 fn a_file_of_another_owner_is_not_taken_from_him() {
     let private = Private::start();
-    if chown(private.path(), Some(0), None).is_err() {
-        println!("SKIPPED: only root can give a file to another owner");
+    if !is_root() {
         return;
     }
+    chown(private.path(), Some(0), None).unwrap();
     fs::set_permissions(private.path(), Permissions::from_mode(0o644)).unwrap();
     let (mut hba, old) = (private.rules(), private.text());
     hba.push(RULE).unwrap();
@@ -671,33 +698,100 @@ fn a_cancelled_change_leaves_the_old_file() {
 fn a_timeout_does_not_stand_in_the_way_of_putting_the_old_file_back() {
     let private = Private::start();
     let (data, old) = (private.server.data_directory(), private.text());
-    let mut hba = private.rules();
-    hba.insert(0, "local all postgres reject").unwrap();
-    private.cluster.execute("SET statement_timeout = '1500ms'", &[]).unwrap();
-    let result = thread::scope(|scope| {
-        // Somebody else waits for the lock while the file is replaced, and keeps it for longer than that.
-        scope.spawn(|| {
-            let staged =
-                || fs::read_dir(&data).unwrap().flatten().any(|it| it.file_name().to_string_lossy().ends_with("-new"));
-            wait_until("the new file is made", staged);
-            Command::new("flock").arg(&data).args(["sleep", "2"]).status().unwrap();
+    let timeouts: &[_] = match private.server.major() {
+        ..17 => &["statement_timeout"],
+        _ => &["statement_timeout", "transaction_timeout"],
+    };
+    for timeout in timeouts {
+        let mut hba = private.rules();
+        hba.insert(0, "local all postgres reject").unwrap();
+        private.cluster.execute(&format!("SET {timeout} = '1500ms'"), &[]).unwrap();
+        let result = thread::scope(|scope| {
+            // Somebody else waits for the lock while the file is replaced, and keeps it for longer than that.
+            scope.spawn(|| {
+                let staged = || {
+                    let mut files = fs::read_dir(&data).unwrap().flatten();
+                    files.any(|file| file.file_name().to_string_lossy().ends_with("-new"))
+                };
+                wait_until("the new file is made", staged);
+                Command::new("flock").arg(&data).args(["sleep", "2"]).status().unwrap();
+            });
+            hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow))
         });
-        hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow))
-    });
-    let error = result.unwrap_err();
-    assert!(error.to_string().contains("put back and loaded"), "{error}");
-    assert_eq!(private.text(), old);
-    let timeout = private.cluster.execute("SHOW statement_timeout", &[]).unwrap();
-    assert_eq!(timeout[0].get::<_, String>(0), "1500ms");
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("put back and loaded"), "{timeout}: {error}");
+        assert_eq!(private.text(), old);
+        let now = private.cluster.execute(&format!("SHOW {timeout}"), &[]).unwrap();
+        assert_eq!(now[0].get::<_, String>(0), "1500ms");
+        private.cluster.execute(&format!("SET {timeout} = 0"), &[]).unwrap();
+    }
 }
 
-/// Something mounted for a test; only root may.
+#[test]
+fn settings_of_a_role_or_of_the_database_do_not_stand_in_the_way() {
+    let private = Private::start();
+    let old = private.text();
+    for (right, write) in [
+        ("pg_execute_server_program", HbaWrite::Replace),
+        ("pg_execute_server_program", HbaWrite::InPlace),
+        ("pg_write_server_files", HbaWrite::InPlace),
+        ("EXECUTE ON FUNCTION lo_export(oid, text)", HbaWrite::InPlace),
+    ] {
+        let (name, _) = private.writer(right);
+        for setting in [
+            "default_transaction_read_only = on",
+            "default_transaction_isolation = serializable",
+            "statement_timeout = '10s'",
+            "lock_timeout = '1ms'",
+            "idle_in_transaction_session_timeout = '5s'",
+            "log_statement = 'all'",
+        ] {
+            private.cluster.execute(&format!("ALTER ROLE {name} SET {setting}"), &[]).unwrap();
+        }
+        let cluster = Cluster::connect(&private.server.dsn_for("postgres", &name)).unwrap();
+        let mut hba = cluster.hba_rules().unwrap();
+        hba.push("host all stranger ::1/128 radius radiusservers=127.0.0.1 radiussecrets=geheim").unwrap();
+        let options = with(|options| options.write = write);
+        let outcome = hba.alter_with(&options).unwrap();
+        assert!(fs::read(private.path()).unwrap() == hba.old_bytes(), "{right}");
+        // The copies are listed by a program.
+        if right == "pg_execute_server_program" {
+            let backup = hba.backups().unwrap().remove(0);
+            assert_eq!(Some(&backup.path), outcome.backup.as_ref());
+            hba.restore_with(&backup, &options).unwrap();
+            assert_eq!(private.text(), old);
+        }
+        fs::write(private.path(), &old).unwrap();
+    }
+    assert!(!private.server.log().unwrap().contains("geheim"));
+}
+
+/// Whether the tests are run by root; if not, says that this test is skipped for it.
+fn is_root() -> bool {
+    let own = Directory::new();
+    let is_root = fs::metadata(&own.0).unwrap().uid() == 0;
+    if !is_root {
+        println!("SKIPPED: only root can give a file to another owner, or mount a file system");
+    }
+    is_root
+}
+
+/// Something mounted for a test.
 struct Mount(PathBuf);
 
 impl Mount {
+    /// Where it cannot be mounted, says that this test is skipped for it: not by everybody who is root.
     fn new(arguments: &[&str], at: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(arguments).arg(at).output();
-        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
+        if !is_root() {
+            return None;
+        }
+        let failure = match Command::new("mount").args(arguments).arg(at).output() {
+            Ok(output) if output.status.success() => return Some(Self(at.to_owned())),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().replace('\n', " "),
+            Err(error) => error.to_string(),
+        };
+        println!("SKIPPED: root may not mount a file system here, as in a container without CAP_SYS_ADMIN ({failure})");
+        None
     }
 }
 
@@ -711,7 +805,6 @@ impl Drop for Mount {
 fn a_full_disk_leaves_the_old_file() {
     let (private, elsewhere) = (Private::start(), Directory::new());
     let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], &elsewhere.0) else {
-        println!("SKIPPED: no file system can be mounted here");
         return;
     };
     let path = elsewhere.0.join("pg_hba.conf");
@@ -734,6 +827,62 @@ fn a_full_disk_leaves_the_old_file() {
 }
 
 #[test]
+fn a_file_that_sql_alone_leaves_torn_on_a_full_disk_is_put_back() {
+    for right in ["pg_write_server_files", "EXECUTE ON FUNCTION lo_export(oid, text)"] {
+        let (private, elsewhere) = (Private::start(), Directory::new());
+        let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=64k", "tmpfs"], &elsewhere.0) else {
+            return;
+        };
+        let path = elsewhere.0.join("pg_hba.conf");
+        private.move_file_to(&path);
+        let (name, cluster) = private.writer(right);
+        private.cluster.execute(&format!("GRANT pg_read_server_files TO {name}"), &[]).unwrap();
+        let old = fs::read(&path).unwrap();
+        let mut hba = cluster.hba_rules().unwrap();
+        hba.extend((0..3000).map(|number| format!("local all some_longer_name_{number} scram-sha-256"))).unwrap();
+        let error = hba.alter_with(&in_place()).unwrap_err().to_string();
+        assert!(error.contains("the old file was put back and loaded"), "{right}: {error}");
+        assert!(fs::read(&path).unwrap() == old, "{right}: {error}");
+        assert!(hba.is_changed());
+    }
+}
+
+#[test]
+fn a_file_in_a_directory_of_others_is_overwritten_when_asked_and_its_copies_are_in_the_data_directory() {
+    if !is_root() {
+        return;
+    }
+    let (private, elsewhere) = (Private::start(), Directory::new());
+    let path = elsewhere.0.join("pg_hba.conf");
+    private.move_file_to(&path);
+    chown(&elsewhere.0, Some(0), Some(0)).unwrap();
+    let old = fs::read(&path).unwrap();
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    let error = hba.alter().unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }) && error.to_string().contains("HbaWrite::InPlace"), "{error}");
+    assert!(fs::read(&path).unwrap() == old);
+    // By the shell, and by SQL alone.
+    let (name, writer) = private.writer("pg_write_server_files");
+    private.cluster.execute(&format!("GRANT pg_read_server_files TO {name}"), &[]).unwrap();
+    for cluster in [&private.cluster, &writer] {
+        let mut hba = cluster.hba_rules().unwrap();
+        hba.push(RULE).unwrap();
+        let copy = PathBuf::from(hba.alter_with(&in_place()).unwrap().backup.unwrap());
+        assert_eq!(copy.parent(), Some(&*private.server.data_directory().canonicalize().unwrap()));
+        assert!(fs::read(&copy).unwrap() == old && fs::read(&path).unwrap() == hba.new_bytes());
+        assert_eq!(fs::read_dir(&elsewhere.0).unwrap().count(), 1);
+        let mut hba = private.rules();
+        let backups = hba.backups().unwrap();
+        assert_eq!(backups[0].path, copy.to_str().unwrap());
+        hba.restore_with(&backups[0], &in_place()).unwrap();
+        assert!(fs::read(&path).unwrap() == old);
+    }
+    assert_eq!(private.rules().backups().unwrap().len(), 4);
+    assert_eq!(private.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn a_file_that_is_mounted_by_itself_is_overwritten_when_asked() {
     let (private, elsewhere) = (Private::start(), Directory::new());
     let inside = elsewhere.0.join("mounted.conf");
@@ -741,7 +890,6 @@ fn a_file_that_is_mounted_by_itself_is_overwritten_when_asked() {
     let owner = fs::metadata(private.path()).unwrap();
     chown(&inside, Some(owner.uid()), Some(owner.gid())).unwrap();
     let Some(_mount) = Mount::new(&["--bind", inside.to_str().unwrap()], &private.path()) else {
-        println!("SKIPPED: no file system can be mounted here");
         return;
     };
     let old = [&fs::read(&inside).unwrap(), &b"#\xe9\0"[..]].concat();

@@ -61,8 +61,8 @@ impl Proxy {
         proxy
     }
 
-    fn connect(&self) -> Cluster {
-        let dsn = format!("host=127.0.0.1 port={} user=postgres dbname=postgres sslmode=disable", self.port);
+    fn connect(&self, role: &str) -> Cluster {
+        let dsn = format!("host=127.0.0.1 port={} user={role} dbname=postgres sslmode=disable", self.port);
         Cluster::connect(&dsn).unwrap()
     }
 
@@ -168,6 +168,9 @@ fn change(cluster: &Cluster) -> HbaRules {
 struct Rounds {
     private: Arc<Private>,
     proxy: Arc<Proxy>,
+    /// Who makes the change, and how.
+    role: String,
+    options: HbaAlterOptions,
     old: Vec<u8>,
     new: Vec<u8>,
     /// How many rounds ended with the old file, and with the new one.
@@ -176,20 +179,25 @@ struct Rounds {
 
 impl Rounds {
     fn new() -> Self {
-        let private = Private::start();
+        Self::by(Private::start(), "postgres", HbaWrite::Replace)
+    }
+
+    fn by(private: Private, role: &str, write: HbaWrite) -> Self {
+        let mut options = HbaAlterOptions::new();
+        options.write = write;
         let proxy = Proxy::start(&private);
         private.cluster.execute("CREATE ROLE stranger LOGIN", &[]).unwrap();
         let old = fs::read(private.path()).unwrap();
         let new = change(&private.cluster).new_bytes();
-        Self { private: Arc::new(private), proxy, old, new, ended: [0; 2] }
+        Self { private: Arc::new(private), proxy, role: role.into(), options, old, new, ended: [0; 2] }
     }
 
     /// How many answers an undisturbed change takes.
     fn answers(&self) -> u32 {
-        let cluster = self.proxy.connect();
+        let cluster = self.proxy.connect(&self.role);
         let mut hba = change(&cluster);
         self.proxy.ready.store(0, Ordering::SeqCst);
-        hba.alter().unwrap();
+        hba.alter_with(&self.options).unwrap();
         let answers = self.proxy.ready.load(Ordering::SeqCst);
         self.start_over();
         answers
@@ -204,12 +212,12 @@ impl Rounds {
     }
 
     fn round(&mut self, victim: Victim, moment: Moment) {
-        let cluster = self.proxy.connect();
+        let cluster = self.proxy.connect(&self.role);
         let mut hba = change(&cluster);
         let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
         let private = self.private.clone();
         self.proxy.arm(moment, Box::new(move || victim.kill(&private, process)));
-        let result = hba.alter();
+        let result = hba.alter_with(&self.options);
         self.proxy.disarm();
         let what = format!("{victim:?} {moment:?}: {result:?}");
         let now = fs::read(self.private.path()).unwrap();
@@ -271,13 +279,24 @@ fn p056_a_server_killed_at_any_step_leaves_the_old_file_or_the_new_one_and_start
 
 #[test]
 fn a_half_written_file_is_put_back_and_one_of_others_is_left_with_the_copy_named() {
-    let rounds = Rounds::new();
-    let mut options = HbaAlterOptions::new();
-    options.write = HbaWrite::InPlace;
+    tear(&Rounds::by(Private::start(), "postgres", HbaWrite::InPlace));
+}
+
+#[test]
+fn a_file_half_written_by_sql_alone_is_put_back_too() {
+    for right in ["pg_write_server_files", "EXECUTE ON FUNCTION lo_export(oid, text)"] {
+        let private = Private::start();
+        let (name, _) = private.writer(right);
+        tear(&Rounds::by(private, &name, HbaWrite::InPlace));
+    }
+}
+
+/// Tears the file while it is overwritten in place, after each answer of the server, and ends the session then.
+fn tear(rounds: &Rounds) {
     let mut seen = [0; 2];
     for answers in 0..rounds.answers() {
         for (theirs, seen) in [&b""[..], b"# theirs\n"].into_iter().zip(&mut seen) {
-            let cluster = rounds.proxy.connect();
+            let cluster = rounds.proxy.connect(&rounds.role);
             let mut hba = change(&cluster);
             let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
             let (private, new) = (rounds.private.clone(), rounds.new.clone());
@@ -292,7 +311,7 @@ fn a_half_written_file_is_put_back_and_one_of_others_is_left_with_the_copy_named
                 }
             };
             rounds.proxy.arm(Moment { answers, later: Duration::ZERO }, Box::new(hook));
-            let result = hba.alter_with(&options);
+            let result = hba.alter_with(&rounds.options);
             rounds.proxy.disarm();
             let now = fs::read(rounds.private.path()).unwrap();
             if let (true, Err(Error::Connection { .. })) = (*torn.lock().unwrap(), &result) {

@@ -8,6 +8,7 @@ mod definitions;
 mod dependents;
 mod drops;
 mod hba_alter;
+mod hba_decided;
 mod hba_files;
 mod hba_generated;
 mod hba_judge;
