@@ -1,6 +1,6 @@
 //! What a drop with CASCADE takes along.
 use crate::support::fresh;
-use pgsteward::{Cluster, Depended, Error, Kind, Object};
+use pgsteward::{Cluster, Depended, Error, Object};
 use std::collections::BTreeSet;
 
 /// What the server says depends on an object, when it refuses to drop it.
