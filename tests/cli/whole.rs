@@ -121,6 +121,7 @@ fn completions_and_manual_pages_need_no_server() {
 fn a_password_comes_from_the_environment_or_a_file_and_shows_nowhere() {
     let mut options = TestServerOptions::new();
     options.hba = Some("local all postgres trust\nlocal all all scram-sha-256\n".into());
+    options.settings.push(("password_encryption".into(), "scram-sha-256".into()));
     let server = TestServer::with(options).unwrap();
     let cluster = Cluster::connect(&server.dsn()).unwrap();
     let mut role = Role::new("app");
