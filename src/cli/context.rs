@@ -29,7 +29,7 @@ impl Context {
         if self.yes || self.planning { Ok(()) } else { confirm(question) }
     }
 
-    /// Makes a change and says so, or with `--plan` prints what it would send.
+    /// Makes a change and says so, if there is something to say, or with `--plan` prints what it would send.
     pub(crate) fn change(
         &self,
         done: &str,
@@ -40,7 +40,9 @@ impl Context {
             return self.output.text(&plan.to_string());
         }
         change(&self.cluster)?;
-        self.output.say(done);
+        if !done.is_empty() {
+            self.output.say(done);
+        }
         Ok(())
     }
 

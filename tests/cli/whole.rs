@@ -68,7 +68,7 @@ fn the_configuration_is_read_and_rules_are_shown_added_judged_and_brought_back()
     let rule = "host shop app 10.0.0.0/8 scram-sha-256";
     let plan = run(&["hba", "add", rule, "--at", "0", "--plan"]).with(0);
     assert!(plan.stdout.contains("+host"), "{plan:?}");
-    assert!(run(&["hba", "add", rule, "--at", "0"]).with(0).stderr.contains("1 lines added"));
+    assert!(run(&["hba", "add", rule, "--at", "0"]).with(0).stderr.contains("lines added: 1, removed: 0"));
     run(&["hba", "add", rule]).with(4);
     let rules = run(&["hba", "show", "--format", "json"]).with(0).json();
     assert_eq!((rules.as_array().unwrap().len(), &rules[0]["method"]), (before + 1, &"scram-sha-256".into()));

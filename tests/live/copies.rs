@@ -36,7 +36,7 @@ fn p079_who_uses_the_template_is_said_at_once() {
     assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
     let said = error.to_string();
     assert!(matches!(error, Error::InUse { .. }), "{said}");
-    for word in [&format!("session {pid}"), &app, "'it''s me'", &template.name, "(55006)"] {
+    for word in [&format!("session {pid}"), &app, "\"it's me\"", &template.name, "(55006)"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(matches!(template.copy(Database::new(&copy.name), &CopyOptions::new()), Err(Error::InUse { .. })));

@@ -170,7 +170,7 @@ fn change(
         let backup = backup.as_ref().map_or(String::new(), |path| format!("; the old file is {path}"));
         context.output.say(&match outcome.write {
             None => "there was nothing to change".to_owned(),
-            Some(_) => format!("{lines_added} lines added, {lines_removed} removed{backup}"),
+            Some(_) => format!("lines added: {lines_added}, removed: {lines_removed}{backup}"),
         });
     }
     Ok(())

@@ -129,7 +129,7 @@ fn drop_one<T: Noun>(context: &Context, name: &str, cascade: bool) -> Result<(),
     let object = find::<T>(&context.cluster, name)?;
     let title = format!("{} {}", T::KIND, object.key());
     let along = if cascade { named(&T::dependents(&object)?) } else { String::new() };
-    context.ask(&format!("drop {title} of database {:?}{along}?", context.cluster.current_database()))?;
+    context.ask(&format!("{along}drop {title} of database {:?}?", context.cluster.current_database()))?;
     context.change(&format!("dropped {title}"), |cluster| {
         let object = find::<T>(cluster, name)?;
         match cascade {
@@ -149,7 +149,7 @@ fn named(dependents: &[String]) -> String {
     if dependents.len() > MOST {
         lines.push(format!("  and {} more", dependents.len() - MOST));
     }
-    format!(", and with it\n{}\n", lines.join("\n"))
+    format!("what depends on it goes with it:\n{}\n", lines.join("\n"))
 }
 
 pub(crate) fn script<T: Noun>(context: &Context, name: &str) -> Result<(), Failure> {

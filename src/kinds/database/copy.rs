@@ -250,11 +250,11 @@ impl Database {
     /// Who is in the way of a copy of a database.
     pub(super) fn users_of(template: &str) -> Sql {
         sql!(
-            "SELECT pg_catalog.concat('session ', a.pid, ' of role ', pg_catalog.quote_ident(a.usename), \
-             ', application ' || pg_catalog.quote_literal(NULLIF(a.application_name, ''))) AS who \
+            "SELECT pg_catalog.concat('session ', a.pid, ' of role \"', a.usename, \
+             '\", application \"' || NULLIF(a.application_name, '') || '\"') AS who \
              FROM pg_catalog.pg_stat_activity a \
              WHERE a.datname = {} AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() \
-             UNION ALL SELECT 'prepared transaction ' || pg_catalog.quote_literal(x.gid) \
+             UNION ALL SELECT pg_catalog.concat('prepared transaction \"', x.gid, '\"') \
              FROM pg_catalog.pg_prepared_xacts x WHERE x.database = {} ORDER BY 1",
             Lit(template),
             Lit(template)
