@@ -66,18 +66,20 @@ impl ConnectOptions {
 }
 
 impl Cluster {
-    /// Connects, with a conninfo string (`host=db user=postgres`) or a URL (`postgresql://postgres@db`), as
-    /// [`postgres::Config`] reads them. `connect_timeout` (30 seconds where it is not given) covers
+    /// Connects, with a conninfo string (`host=db user=postgres`, `service=prod`) or a URL
+    /// (`postgresql://postgres@db`), as libpq reads them. What is not given comes, as with psql, from the
+    /// [service file](https://www.postgresql.org/docs/current/libpq-pgservice.html), then from the
+    /// [environment](https://www.postgresql.org/docs/current/libpq-envars.html) (`PGHOST`, ...), the password last from the
+    /// [password file](https://www.postgresql.org/docs/current/libpq-pgpass.html). `connect_timeout` (30 seconds where it is not given) covers
     /// all of connecting.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for parameters that cannot be read, [`Error::Connection`] if there is
+    /// [`Error::Invalid`] for parameters that cannot be read, [`Error::NotFound`] for an unknown service, [`Error::Connection`] if there is
     /// no connection within the time, [`Error::Server`] for a refused password or an unknown
     /// database, [`Error::Unsupported`] for a server older than PostgreSQL 12, one that is not
     /// PostgreSQL, and a pooler in transaction mode.
     pub fn connect(parameters: &str) -> Result<Self> {
-        let config = parameters.parse::<Config>().map_err(|error| connect::unreadable(&error))?;
-        Self::connect_with(config, ConnectOptions::new())
+        Self::connect_with(connect::resolve(parameters)?, ConnectOptions::new())
     }
 
     /// Connects with a driver's configuration, which may hold what [`connect`](Cluster::connect) cannot say.

@@ -4,11 +4,14 @@ use crate::error::{Error, Result};
 use crate::fate::Within;
 use crate::kind::{Defined, Definition, Key, Kind, Which};
 use crate::object::{self, Object};
+use crate::script::Script;
 use crate::seen::Seen;
 use postgres::error::SqlState;
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 /// All objects of a kind: a cheap handle on what the cluster keeps of them.
 ///
@@ -182,20 +185,58 @@ impl<T: Kind> Collection<T> {
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] and [`Error::Unsupported`] before anything is sent.
     pub fn create(&self, value: T) -> Result<Object<T>> {
-        let _turn = self.cluster.session().turn();
-        let key = value.key();
         let script = value.to_create(self.cluster.version());
+        self.create_by(value, script)
+    }
+
+    /// Makes an object by these statements, once nobody uses what must be unused meanwhile.
+    pub(crate) fn create_by(&self, value: T, script: Script) -> Result<Object<T>> {
         script.check()?;
-        T::check_key(&key)?;
+        T::check_key(&value.key())?;
         if let Some(plan) = self.cluster.plan_in_progress()? {
             self.load_for_plan()?;
-            let value = Arc::new(value);
-            let step = value.clone();
-            plan.record(script, move |cluster| Collection::<T>::new(cluster).create(T::clone(&step)).map(drop));
-            let made = Seen::new(value, None);
-            self.cluster.saw(None, &made);
-            return Ok(Object::seen(&self.cluster, made));
+            let step = (value.clone(), script.clone());
+            plan.record(script, move |cluster| Collection::<T>::new(cluster).create_by(step.0, step.1).map(drop));
+            return self.planned(value);
         }
+        self.check_unused(&value)?;
+        self.create_regardless(value, script)
+    }
+
+    /// Keeps what a plan makes.
+    pub(crate) fn planned(&self, value: T) -> Result<Object<T>> {
+        self.load_for_plan()?;
+        let made = Seen::new(value, None);
+        self.cluster.saw(None, &made);
+        Ok(Object::seen(&self.cluster, made))
+    }
+
+    /// Refuses at once what the server would refuse after a while, and says who is in the way.
+    fn check_unused(&self, value: &T) -> Result<()> {
+        let Some((what, question)) = value.must_be_unused() else { return Ok(()) };
+        if T::DRAGS_CONNECTIONS {
+            self.cluster.disconnect_others();
+        }
+        let action = format!("create {}", object::title::<T>(&value.key()));
+        // A session that has just ended still shows for a moment.
+        for pause in [10, 30, 60, 100, 0] {
+            let answers = self.cluster.session().run(&action, std::slice::from_ref(&question))?;
+            let users = answers.iter().flatten().map(|row| row.text("who")).collect::<Result<Vec<_>>>()?;
+            match (users.is_empty(), pause) {
+                (true, _) => return Ok(()),
+                (false, 0) => return Err(Error::InUse { action, what, by: users.join("; ") }),
+                (false, _) => thread::sleep(Duration::from_millis(pause)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an object by these statements, whoever is in the way.
+    pub(crate) fn create_regardless(&self, value: T, script: Script) -> Result<Object<T>> {
+        let _turn = self.cluster.session().turn();
+        let key = value.key();
+        script.check()?;
+        T::check_key(&key)?;
         if T::DRAGS_CONNECTIONS {
             self.cluster.disconnect_others();
         }
@@ -206,7 +247,7 @@ impl<T: Kind> Collection<T> {
         Ok(Object::seen(&self.cluster, made))
     }
 
-    fn make(&self, action: &str, value: &T, script: &crate::Script, key: &T::Key) -> Result<(Option<T>, Within)> {
+    fn make(&self, action: &str, value: &T, script: &Script, key: &T::Key) -> Result<(Option<T>, Within)> {
         let (session, version) = (self.cluster.session(), self.cluster.version());
         let mut statements: Vec<_> = script.statements().cloned().collect();
         let look = T::query(Which::Key(key), version);

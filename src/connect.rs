@@ -8,6 +8,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod conninfo;
+mod parameters;
+mod password_file;
+mod service_file;
+
+pub(crate) use parameters::resolve;
+
 /// How long connecting may take where `connect_timeout` does not say.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -156,17 +163,15 @@ pub(crate) fn target(config: &Config) -> String {
 }
 
 /// Parameters of libpq that cannot be given here yet.
-const NOT_YET: [&str; 16] = [
+const NOT_YET: [&str; 14] = [
     "client_encoding",
     "fallback_application_name",
     "gssencmode",
     "gsslib",
     "krbsrvname",
-    "passfile",
     "replication",
     "require_auth",
     "requiressl",
-    "service",
     "sslcert",
     "sslcrl",
     "sslkey",

@@ -39,6 +39,16 @@ pub enum Error {
         /// What the server has now, in words or as SQL; for a file with the differences.
         theirs: String,
     },
+    /// Others use it at this moment. Nothing was changed; once they are gone, the same will do.
+    #[error("cannot {action}: {what} is in use ({code}) by {by}. Hint: end these first", code = SqlState::OBJECT_IN_USE.code())]
+    InUse {
+        /// What was being done: `create database "copy"`.
+        action: String,
+        /// What is in use: `database "shop"`.
+        what: String,
+        /// Who uses it: sessions, prepared transactions.
+        by: String,
+    },
     /// The server cannot do this.
     #[error("{what} is not supported: it needs {needs}")]
     Unsupported {
@@ -173,6 +183,7 @@ impl Error {
         match self {
             Self::Server { cause, .. } => Some(&cause.code),
             Self::Denied { .. } => Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            Self::InUse { .. } => Some(&SqlState::OBJECT_IN_USE),
             _ => None,
         }
     }
@@ -216,6 +227,7 @@ impl Error {
             Self::Conflict { theirs: text, .. }
             | Self::Unsupported { needs: text, .. }
             | Self::Denied { reason: text, .. }
+            | Self::InUse { by: text, .. }
             | Self::Invalid { why: text, .. }
             | Self::Connection { reason: text, .. }
             | Self::OsCommand { failure: text, .. }
@@ -342,6 +354,9 @@ impl fmt::Debug for Error {
                 .field("remedy", remedy)
                 .finish(),
             Self::Invalid { what, why } => f.debug_struct("Invalid").field("what", what).field("why", why).finish(),
+            Self::InUse { action, what, by } => {
+                f.debug_struct("InUse").field("action", action).field("what", what).field("by", by).finish()
+            }
             Self::Hba { file, line, column, problem } => f
                 .debug_struct("Hba")
                 .field("file", file)

@@ -67,6 +67,11 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     fn uncovered(&self) -> Vec<String> {
         Vec::new()
     }
+    /// What must not be in use while the object is made, in words, and a question: each row says in `who` who uses it.
+    #[doc(hidden)]
+    fn must_be_unused(&self) -> Option<(String, Sql)> {
+        None
+    }
     /// Whether [`to_alter`](Kind::to_alter) drops the object and makes another in its place.
     #[doc(hidden)]
     fn is_replaced_by(&self, _wanted: &Self) -> bool {

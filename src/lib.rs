@@ -29,10 +29,14 @@
 //! level debug, with secrets as `'********'`.
 #[macro_use]
 mod sql;
+#[macro_use]
+mod fields;
+mod cancel;
 mod change;
 mod cluster;
 mod collection;
 mod connect;
+mod dependents;
 #[cfg(doctest)]
 mod documents;
 mod error;
@@ -51,6 +55,7 @@ mod script;
 mod seen;
 mod session;
 mod sessions;
+mod setting;
 mod shell;
 mod sides;
 mod signature;
@@ -60,9 +65,12 @@ pub mod testing;
 mod transaction;
 mod version;
 
+pub use crate::cancel::Canceller;
 pub use crate::cluster::{Cluster, ConnectOptions};
 pub use crate::collection::Collection;
+pub use crate::dependents::Depended;
 pub use crate::error::{Error, Result, ServerMessage};
+pub use crate::fields::{FieldValue, Fields};
 pub use crate::kind::{Defined, Definition, DropBehavior, Key, Kind, Nothing, Which};
 pub use crate::kinds::*;
 pub use crate::name::Name;

@@ -9,7 +9,7 @@ use crate::state::{Gone, State, failed};
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
-use postgres::{Client, Config};
+use postgres::{CancelToken, Client, Config};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
@@ -18,7 +18,7 @@ mod copy;
 mod probe;
 
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
-type Family = Arc<Mutex<Vec<Weak<Session>>>>;
+pub(crate) type Family = Arc<Mutex<Vec<Weak<Session>>>>;
 
 pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pid: Arc<AtomicI32>,
     /// This one, and those to other databases that were made from it or that it was made from.
     family: Family,
+    /// What cancels a statement of the connection that there is now.
+    cancel: Mutex<CancelToken>,
     state: Mutex<State>,
     /// Wakes threads that wait for another one's transaction to end.
     free: Condvar,
@@ -63,6 +65,7 @@ impl Session {
 
     fn new(config: Option<Config>, role: Option<String>, client: Client, facts: Facts, family: Family) -> Arc<Self> {
         let (pid, undone) = (Arc::new(AtomicI32::new(facts.pid)), Arc::new(AtomicU64::new(0)));
+        let cancel = Mutex::new(client.cancel_token());
         let state = State {
             client: Some(client),
             pid: pid.clone(),
@@ -81,6 +84,7 @@ impl Session {
             facts,
             pid,
             family: family.clone(),
+            cancel,
             state: Mutex::new(state),
             free: Condvar::new(),
             undone,
@@ -97,6 +101,19 @@ impl Session {
         let family = self.family.lock().unwrap_or_else(PoisonError::into_inner);
         let living = family.iter().filter_map(Weak::upgrade);
         living.map(|member| (member.pid.load(Ordering::Acquire), member.facts.database.clone())).collect()
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        self.family.clone()
+    }
+
+    pub(crate) fn cancel_token(&self) -> CancelToken {
+        self.cancel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server process that there is now.
+    pub(crate) fn process(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -139,6 +156,7 @@ impl Session {
             (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
             (Some(Gone::Lost), Some(config)) => {
                 let (client, facts) = connect::open(config, self.role.as_deref())?;
+                *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = client.cancel_token();
                 state.client = Some(client);
                 self.pid.store(facts.pid, Ordering::Release);
                 (state.side, state.foreign, state.gone) = (Side::User, None, None);

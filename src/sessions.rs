@@ -309,12 +309,12 @@ impl Sessions {
 }
 
 /// What [`SessionInfo`] is made of.
-const COLUMNS: &str = "a.pid::text, a.datname AS database, a.usename AS role, a.application_name AS application, a.state, \
+pub(crate) const COLUMNS: &str = "a.pid::text, a.datname AS database, a.usename AS role, a.application_name AS application, a.state, \
     a.client_addr::text, a.backend_start::text";
 
 /// Whether the current role may end the session: pg_terminate_backend would fail for all sessions if it may not
 /// end one.
-const MAY: &str = "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) \
+pub(crate) const MAY: &str = "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) \
     OR NOT COALESCE(them.rolsuper, false) AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE') \
     OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))";
 
@@ -352,7 +352,7 @@ impl fmt::Display for SessionState {
 }
 
 impl SessionInfo {
-    fn read(row: &Row) -> Result<Self> {
+    pub(crate) fn read(row: &Row) -> Result<Self> {
         Ok(Self {
             pid: row.number("pid")?,
             database: row.optional("database")?,
@@ -365,7 +365,33 @@ impl SessionInfo {
     }
 }
 
+/// In words: `session 4711 of role "app", application "psql"`.
+impl fmt::Display for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "session {}", self.pid)?;
+        if let Some(role) = &self.role {
+            write!(f, " of role {role:?}")?;
+        }
+        match self.application.as_deref() {
+            None | Some("") => Ok(()),
+            Some(application) => write!(f, ", application {application:?}"),
+        }
+    }
+}
+
 impl Cluster {
+    /// The sessions that [`terminate`](Cluster::terminate) would end, or try to, as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no filter at all.
+    pub fn sessions(&self, sessions: &Sessions) -> Result<Vec<SessionInfo>> {
+        sessions.check()?;
+        let sessions = sessions.clone().sparing(self.session().own_processes());
+        let question = sql!("SELECT {} {} ORDER BY a.pid", COLUMNS, sessions.which());
+        let answers = self.session().run("list sessions", &[fresh_statistics(), question])?;
+        answers.iter().skip(1).flatten().map(SessionInfo::read).collect()
+    }
+
     /// Ends sessions, waits until they are gone, and reports what became of each. Never ended are this
     /// session, those to other databases that [`database`](Cluster::database) made from it or that it was made from,
     /// and the server's own processes. What a transaction does later does not bring them back. In a plan it is collected, and the report is empty

@@ -154,6 +154,18 @@ impl HbaRules {
         let after = HbaFile::with_files(path, files, dialect.clone());
         self.bring(after, options)
     }
+
+    /// Brings a whole file to the server in place of this one, as [`alter_with`](HbaRules::alter_with) brings changes. Changes not sent are forgotten.
+    ///
+    /// # Errors
+    /// As for [`alter`](HbaRules::alter).
+    pub fn alter_to(&mut self, content: impl Into<Vec<u8>>, options: &HbaAlterOptions) -> Result<HbaOutcome> {
+        let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
+        let standing = Standing::ask(cluster)?;
+        let files = fetch_included(cluster, &standing, path, content.into(), dialect)?;
+        let after = HbaFile::with_files(path, files, dialect.clone());
+        self.bring(after, options)
+    }
 }
 
 /// Brings another content of the main file to the server; returns also the files as they were read for it, if they were.

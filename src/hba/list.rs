@@ -209,6 +209,11 @@ impl HbaFile {
         diff::unified(self.path(), self.old_bytes(), &self.new_bytes())
     }
 
+    /// The difference to another content of the file, as [`changes`](HbaFile::changes) shows it.
+    pub fn changes_to(&self, content: &[u8]) -> String {
+        diff::unified(self.path(), self.old_bytes(), content)
+    }
+
     /// Undoes all changes.
     pub fn revert(&mut self) {
         self.document = Document::new(self.path(), self.files().clone(), self.dialect());

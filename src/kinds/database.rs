@@ -9,8 +9,14 @@ use crate::script::Script;
 use crate::sql::{Ident, Lit, Sql};
 use crate::version::ServerVersion;
 
+mod connect_access;
+mod copy;
+mod drop_preview;
 mod sessions;
 
+pub use connect_access::{ConnectAccess, Grantee};
+pub use copy::CopyOptions;
+pub use drop_preview::DatabaseDropPreview;
 pub use sessions::OpenSessions;
 
 /// A database ([CREATE DATABASE](https://www.postgresql.org/docs/current/sql-createdatabase.html)).
@@ -53,9 +59,13 @@ pub struct Database {
     pub is_template: bool,
     /// Whether new sessions may begin in it, a superuser's included.
     pub allow_connections: bool,
+    /// Who may connect to it.
+    pub connect_access: ConnectAccess,
     /// The comment.
     pub comment: Option<String>,
     oid: u32,
+    /// Who may connect by a grant of somebody else than the owner.
+    granted_by_others: Vec<Grantee>,
     uncovered: Vec<String>,
 }
 
@@ -110,8 +120,10 @@ impl Database {
             connection_limit: -1,
             is_template: false,
             allow_connections: true,
+            connect_access: ConnectAccess::default(),
             comment: None,
             oid: 0,
+            granted_by_others: Vec::new(),
             uncovered: Vec::new(),
         }
     }
@@ -213,6 +225,20 @@ impl Object<Database> {
     }
 }
 
+/// The privileges in a list of a database that [`ConnectAccess`] does not hold.
+fn other_privileges(list: &'static str) -> Sql {
+    sql!(
+        "SELECT g.grantor, g.grantee, g.privilege_type, g.is_grantable FROM pg_catalog.aclexplode({}) g \
+         WHERE d.datacl IS NOT NULL AND NOT (g.privilege_type = 'CONNECT' AND g.grantee <> d.datdba \
+         AND g.grantor = d.datdba AND NOT g.is_grantable)",
+        list
+    )
+}
+
+fields! { Database { name, owner, template, strategy, encoding, locale_provider, collate, ctype, locale, icu_rules, tablespace, connection_limit, is_template, allow_connections, connect_access, comment } but oid, granted_by_others, uncovered }
+words! { LocaleProvider { Libc = "libc", Icu = "icu", Builtin = "builtin" } }
+words! { CreateStrategy { WalLog = "wal_log", FileCopy = "file_copy" } }
+
 impl Sealed for Database {}
 
 impl Kind for Database {
@@ -234,14 +260,22 @@ impl Kind for Database {
             15 => ("d.datlocprovider::text", "d.daticulocale", "NULL::text"),
             _ => ("'c'::text", "NULL::text", "NULL::text"),
         };
+        let connect = "FROM pg_catalog.aclexplode(COALESCE(d.datacl, pg_catalog.acldefault('d', d.datdba))) g \
+            WHERE g.privilege_type = 'CONNECT'";
+        let (has, new) = (other_privileges("d.datacl"), other_privileges("pg_catalog.acldefault('d', d.datdba)"));
         sql!(
             "SELECT d.oid::text, d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner, \
              pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, {} AS locale_provider, \
              d.datcollate AS collate, d.datctype AS ctype, {} AS locale, {} AS icu_rules, \
              t.spcname AS tablespace, d.datconnlimit::text, d.datistemplate::text, d.datallowconn::text, \
-             pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, (ARRAY(\
+             pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, \
+             (EXISTS (SELECT {} AND g.grantee = 0))::text AS connect_public, \
+             ARRAY(SELECT pg_catalog.pg_get_userbyid(g.grantee) {} \
+             AND g.grantee NOT IN (0, d.datdba))::text AS connect_roles, \
+             ARRAY(SELECT CASE g.grantee WHEN 0 THEN '' ELSE pg_catalog.pg_get_userbyid(g.grantee) END {} \
+             AND g.grantee <> d.datdba AND g.grantor <> d.datdba)::text AS granted_by_others, (ARRAY(\
              SELECT 'interrupted DROP DATABASE' WHERE d.datconnlimit = -2 \
-             UNION SELECT 'privileges' WHERE d.datacl IS NOT NULL \
+             UNION SELECT 'privileges' WHERE EXISTS (({}) EXCEPT ({})) OR EXISTS (({}) EXCEPT ({})) \
              UNION SELECT 'settings' FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = d.oid \
              UNION SELECT 'security label' FROM pg_catalog.pg_shseclabel l WHERE l.objoid = d.oid \
              AND l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass))::text AS uncovered \
@@ -249,6 +283,13 @@ impl Kind for Database {
             provider,
             locale,
             rules,
+            connect,
+            connect,
+            connect,
+            has,
+            new,
+            new,
+            has,
             filter
         )
     }
@@ -269,14 +310,24 @@ impl Kind for Database {
             connection_limit: row.number("datconnlimit")?,
             is_template: row.truth("datistemplate")?,
             allow_connections: row.truth("datallowconn")?,
+            connect_access: ConnectAccess {
+                public: row.truth("connect_public")?,
+                roles: row.list("connect_roles")?.into_iter().collect(),
+            },
             comment: row.optional("comment")?,
             oid: row.number("oid")?,
+            granted_by_others: row.list("granted_by_others")?.into_iter().map(Grantee::read).collect(),
             uncovered: row.list("uncovered")?,
         })
     }
 
     fn key(&self) -> String {
         self.name.clone()
+    }
+
+    fn must_be_unused(&self) -> Option<(String, Sql)> {
+        let template = self.copied_from().unwrap_or("template1");
+        Some((format!("its template, database {template:?},"), Self::users_of(template)))
     }
 
     fn oid(&self) -> u32 {
@@ -301,6 +352,7 @@ impl Kind for Database {
             ctype,
             tablespace,
             connection_limit,
+            connect_access,
             comment,
             // `copied_from`
             template: _,
@@ -312,6 +364,7 @@ impl Kind for Database {
             is_template: _,
             allow_connections: _,
             oid: _,
+            granted_by_others: _,
             uncovered: _,
         } = self;
         let mut alter = Alter::new("ALTER DATABASE", Ident(name), " ");
@@ -337,6 +390,7 @@ impl Kind for Database {
             alter.refuse(error);
         }
         alter.statement_alone("itself", Sql::join(words, " "));
+        ConnectAccess::default().alter(connect_access, &mut alter);
         alter.comment("COMMENT ON DATABASE", &None, comment);
         alter.finish()
     }
@@ -347,6 +401,7 @@ impl Kind for Database {
             owner,
             tablespace,
             connection_limit,
+            connect_access,
             comment,
             // `options_unlike`
             is_template: _,
@@ -361,6 +416,7 @@ impl Kind for Database {
             locale: _,
             icu_rules: _,
             oid: _,
+            granted_by_others: _,
             uncovered: _,
         } = wanted;
         let mut alter = Alter::new("ALTER DATABASE", Ident(&self.name), " ");
@@ -379,6 +435,8 @@ impl Kind for Database {
             }
         }
         alter.owner(&self.owner, owner);
+        self.check_grantors(wanted, &mut alter);
+        self.connect_access.alter(connect_access, &mut alter);
         alter.comment("COMMENT ON DATABASE", &self.comment, comment);
         if let Some(moved) = tablespace.as_ref().filter(|_| *tablespace != self.tablespace) {
             let statement = sql!("ALTER DATABASE {} SET TABLESPACE {}", alter.name(), Ident(moved));

@@ -358,6 +358,8 @@ impl Definition for LargeObjectContents {
     }
 }
 
+fields! { LargeObject { owner, comment } but oid, made, uncovered, contents }
+
 impl Sealed for LargeObject {}
 
 impl Kind for LargeObject {

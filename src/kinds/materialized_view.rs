@@ -178,6 +178,9 @@ impl Object<MaterializedView> {
     }
 }
 
+fields! { MaterializedView { schema, name, owner, tablespace, access_method, options, population, comment } but oid, database_tablespace, uncovered, definition }
+words! { Population { Populated = "populated", Unpopulated = "unpopulated" } }
+
 impl Sealed for MaterializedView {}
 impl Defined for MaterializedView {}
 

@@ -11,7 +11,9 @@ mod sequence;
 mod table;
 mod view;
 
-pub use database::{CreateStrategy, Database, LocaleProvider, OpenSessions};
+pub use database::{
+    ConnectAccess, CopyOptions, CreateStrategy, Database, DatabaseDropPreview, Grantee, LocaleProvider, OpenSessions,
+};
 pub use large_object::{LargeObject, LargeObjectContents};
 pub use materialized_view::{MaterializedView, MaterializedViewDefinition, Population, RefreshMode};
 pub use procedure::{

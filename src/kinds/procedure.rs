@@ -4,7 +4,6 @@ mod definition;
 mod filter;
 mod variations;
 
-use self::attributes::set;
 pub use self::attributes::{Parallel, Routine, Security, Volatility};
 pub use self::definition::{Body, ProcedureDefinition};
 use self::filter::filter;
@@ -19,6 +18,7 @@ use crate::object::Object;
 use crate::parts::DataType;
 use crate::row::Row;
 use crate::script::{Field, Script};
+use crate::setting::set;
 use crate::signature::Signature;
 use crate::sql::{Ident, Sql};
 use crate::version::ServerVersion;
@@ -309,6 +309,8 @@ impl Object<Procedure> {
         self.drop_with(DropBehavior::Cascade)
     }
 }
+
+fields! { Procedure { schema, name, owner, volatility, strict, leakproof, security, parallel, cost, rows, support, settings, comment } but routine, arguments, identity, oid, uncovered, definition }
 
 impl Sealed for Procedure {}
 impl Defined for Procedure {}

@@ -18,6 +18,8 @@ pub enum Persistence {
     Temporary,
 }
 
+words! { Persistence { Permanent = "permanent", Unlogged = "unlogged", Temporary = "temporary" } }
+
 impl Persistence {
     pub(crate) fn read(code: &str) -> Self {
         match code {

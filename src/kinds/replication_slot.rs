@@ -10,6 +10,7 @@ use crate::sql::{Ident, Lit, Sql};
 use crate::version::ServerVersion;
 use postgres::error::SqlState;
 use postgres::types::PgLsn;
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,18 @@ pub enum WalStatus {
     Unreserved,
     /// It was removed: the slot is of no use any more.
     Lost,
+}
+
+words! { WalStatus { Reserved = "reserved", Extended = "extended", Unreserved = "unreserved", Lost = "lost" } }
+
+/// As [`Fields`](crate::Fields) take it: `physical`, `logical pgoutput`.
+impl fmt::Display for SlotSort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Physical => f.write_str("physical"),
+            Self::Logical { plugin } => write!(f, "logical {plugin}"),
+        }
+    }
 }
 
 /// What the server alone decides.
@@ -304,6 +317,8 @@ fn end_session(name: &str) -> Sql {
 fn truth(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
+
+fields! { ReplicationSlot { name, sort, temporary, two_phase, failover, immediately_reserve } but state, uncovered }
 
 impl Sealed for ReplicationSlot {}
 

@@ -72,7 +72,7 @@ impl fmt::Display for ValidUntil {
 }
 
 impl ValidUntil {
-    fn read(text: String) -> Self {
+    pub(crate) fn read(text: String) -> Self {
         match text.as_str() {
             "infinity" => Self::Infinity,
             other => other.parse().map_or(Self::Other(text), Self::Moment),
@@ -248,6 +248,8 @@ fn end_all(cluster: &Cluster, sessions: Sessions, title: &str) -> Result<()> {
         }),
     }
 }
+
+fields! { Role { name, superuser, inherit, create_role, create_database, login, replication, bypass_row_security, connection_limit, valid_until, comment } but oid, uncovered }
 
 impl Sealed for Role {}
 

@@ -49,6 +49,8 @@ impl Object<Schema> {
     }
 }
 
+fields! { Schema { name, owner, comment } but oid, uncovered }
+
 impl Sealed for Schema {}
 
 impl Kind for Schema {

@@ -4,12 +4,13 @@ use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::kind::{Alter, DropBehavior, Kind, Nothing, Sealed, Which, is_system_schema};
 use crate::kinds::relation::{self, Persistence, relation_filter};
-use crate::name::Name;
+use crate::name::{Name, Printed};
 use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
 use crate::sql::{Ident, Sql};
 use crate::version::ServerVersion;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 mod values;
@@ -125,6 +126,13 @@ impl SequenceType {
             Self::Integer => i32::MIN.into()..=i32::MAX.into(),
             Self::BigInt => i64::MIN..=i64::MAX,
         }
+    }
+}
+
+/// `app.orders.id`, with quotes where SQL needs them.
+impl fmt::Display for OwningColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.table, Printed(&self.column))
     }
 }
 
@@ -331,6 +339,10 @@ impl Object<Sequence> {
         self.drop_with(DropBehavior::Cascade)
     }
 }
+
+fields! { Sequence { schema, name, owner, persistence, data_type, increment, minimum, maximum, start, cache, cycle, owned_by, comment } but oid, tie, uncovered }
+words! { SequenceType { SmallInt = "smallint", Integer = "integer", BigInt = "bigint" } }
+words! { Cycle { Error = "error", Wrap = "wrap" } }
 
 impl Sealed for Sequence {}
 

@@ -14,6 +14,7 @@ use crate::script::Script;
 use crate::sql::{Ident, Sql};
 use crate::version::ServerVersion;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A table ([CREATE TABLE](https://www.postgresql.org/docs/current/sql-createtable.html)): an
 /// ordinary one, a partitioned one or a partition, or a foreign one.
@@ -90,6 +91,18 @@ pub enum ReplicaIdentity {
     Full,
     /// Nothing.
     Nothing,
+}
+
+/// As [`Fields`](crate::Fields) take it: `default`, `full`, `nothing`, `index orders_pkey`.
+impl fmt::Display for ReplicaIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Full => f.write_str("full"),
+            Self::Nothing => f.write_str("nothing"),
+            Self::Index(name) => write!(f, "index {name}"),
+        }
+    }
 }
 
 impl Table {
@@ -217,6 +230,8 @@ impl Object<Table> {
         self.drop_with(DropBehavior::Cascade)
     }
 }
+
+fields! { Table { schema, name, owner, tablespace, row_security, forced_row_security, persistence, options, access_method, replica_identity, comment } but oid, database_tablespace, relation, uncovered, definition }
 
 impl Sealed for Table {}
 impl Defined for Table {}

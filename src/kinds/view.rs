@@ -136,6 +136,8 @@ impl Object<View> {
     }
 }
 
+fields! { View { schema, name, owner, options, comment } but oid, lasting, uncovered, definition }
+
 impl Sealed for View {}
 impl Defined for View {}
 

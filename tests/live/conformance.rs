@@ -282,6 +282,8 @@ fn database(actor: &Actor) {
         database.name = unique("data\"base");
         database.owner = actor.owner.clone();
         database.connection_limit = 0;
+        database.connect_access.public = false;
+        database.connect_access.roles.insert("pg_monitor".into());
         database.allow_connections = false;
         database.comment = Some("it's".into());
     };

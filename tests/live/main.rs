@@ -1,8 +1,12 @@
 //! Tests on a real server, which this binary starts by itself; a database each.
 mod conflicts;
 mod conformance;
+mod connect_access;
+mod copies;
 mod databases;
 mod definitions;
+mod dependents;
+mod drops;
 mod hba_alter;
 mod hba_decided;
 mod hba_files;

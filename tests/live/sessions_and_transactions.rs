@@ -64,7 +64,7 @@ fn connecting_fails_in_words() {
         ("nonsense=1", "invalid connection parameters"),
         ("host=x password=word geheim=x", "invalid connection parameters"),
         ("host=x password=word geheim", "invalid connection parameters"),
-        ("host=x service=prod", "service cannot be given here yet"),
+        ("host=x service=no_such_service", "service \"no_such_service\""),
         ("host=x sslmode=verify-full", "sslmode cannot be given here yet"),
         ("host=/nowhere user=x", "cannot connect to host=/nowhere"),
         ("host=127.0.0.1 port=1 user=x password=geheim", "cannot connect to host=127.0.0.1 port=1"),

@@ -1,8 +1,8 @@
 //! The server that the tests share, and a database for each of them.
 use pgsteward::testing::TestServer;
 use pgsteward::{Cluster, Ident, Script, sql};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,5 +51,40 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(started.elapsed() < Duration::from_secs(30), "still waiting: {what}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Clients that connect to a database again as soon as their session has ended, until this is dropped.
+pub struct ReturningClients {
+    stop: Arc<AtomicBool>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+impl ReturningClients {
+    /// As many clients, all of them there once.
+    pub fn of(database: &str, number: usize) -> Self {
+        let (stop, dsn) = (Arc::new(AtomicBool::new(false)), server().dsn_for(database, "postgres"));
+        let there = Arc::new(AtomicU32::new(0));
+        let client = |_| {
+            let (stop, dsn, there) = (stop.clone(), dsn.clone(), there.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if let Ok(session) = Cluster::connect(&dsn) {
+                        there.fetch_add(1, Ordering::Relaxed);
+                        while !stop.load(Ordering::Relaxed) && session.execute("SELECT pg_sleep(0.01)", &[]).is_ok() {}
+                    }
+                }
+            })
+        };
+        let clients: Vec<_> = (0..number).map(client).collect();
+        wait_until("the clients are there", || there.load(Ordering::Relaxed) as usize >= number);
+        Self { stop, clients }
+    }
+}
+
+impl Drop for ReturningClients {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.drain(..).for_each(|client| drop(client.join()));
     }
 }

@@ -7,10 +7,10 @@ use crate::script::Script;
 use crate::sql::{Ident, Lit, Sql};
 use crate::version::ServerVersion;
 
-/// What becomes of the sessions in a database that takes no new ones.
+/// What becomes of the sessions in a database that takes no new ones, or that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenSessions {
-    /// They go on.
+    /// They go on. A copy is refused then.
     Stay,
     /// They are told to end, which takes them a moment. One's own is not.
     Terminate,
@@ -18,7 +18,7 @@ pub enum OpenSessions {
 
 impl Database {
     /// Tells the sessions in it to end. Autovacuum, which has no role, makes way by itself.
-    fn terminate(&self) -> Sql {
+    pub(super) fn terminate(&self) -> Sql {
         sql!(
             "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a \
              WHERE a.datname = {} AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid()",
@@ -102,10 +102,14 @@ impl Object<Database> {
     /// which cannot do that in one statement, lets no session begin in it first, and again if the drop fails.
     ///
     /// # Errors
-    /// As for [`drop`](Object::drop); [`Error::Server`] for a template, the database that this is
-    /// connected to, and one with prepared transactions, logical replication slots or subscriptions.
+    /// As for [`drop`](Object::drop); [`Error::Invalid`] for `postgres`, which programs connect to in
+    /// order to look for other databases (plain [`drop`](Object::drop) takes it); [`Error::Server`], [`Error::Denied`] or
+    /// [`Error::InUse`], before any session is ended, for a template, the database that this is connected to, somebody else's, one with sessions that
+    /// the current role may not end, and one with prepared transactions, logical replication slots in use, or
+    /// subscriptions. [`drop_preview`](Object::drop_preview) tells before.
     pub fn drop_force(self) -> Result<()> {
         let (cluster, server) = (self.cluster().clone(), self.server().clone());
+        server.check_not_maintenance()?;
         let script = server.to_drop_force(cluster.version());
         if cluster.version().at_least(13) {
             return self.drop_by(script);
@@ -124,6 +128,8 @@ impl Object<Database> {
             // The server says why, and nobody's session ends for it.
             return self.drop();
         }
+        // What later versions look at before they end a session.
+        self.drop_preview()?.check()?;
         let mut closed = Object::new(&cluster, server.clone());
         closed.allow_connections = false;
         closed.alter()?;

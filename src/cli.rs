@@ -1,0 +1,43 @@
+//! The command line.
+mod arguments;
+mod confirm;
+mod connection;
+mod context;
+mod exit;
+mod interrupt;
+mod logging;
+mod nouns;
+mod output;
+mod pages;
+
+use arguments::{Arguments, Noun};
+use clap::Parser;
+use context::Context;
+use exit::Failure;
+use std::process::ExitCode;
+
+pub(crate) fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is there to be told that nobody reads.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
+        }
+    };
+    logging::start(&arguments.global);
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::from(exit::DONE),
+        Err(failure) => failure.report(&arguments.global),
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.noun {
+        Noun::Completions { shell } => return pages::completions(*shell),
+        Noun::Man { directory } => return pages::man(directory),
+        _ => {}
+    }
+    let context = Context::new(&arguments.connection, &arguments.global)?;
+    nouns::run(&context, &arguments.noun)
+}

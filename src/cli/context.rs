@@ -1,0 +1,52 @@
+//! What every noun works with: the connection, the output, whether to ask, whether to plan.
+use super::arguments::{ConnectionArguments, GlobalArguments};
+use super::confirm::confirm;
+use super::connection;
+use super::exit::Failure;
+use super::interrupt;
+use super::output::Output;
+use pgsteward::{Cluster, Result};
+
+pub(crate) struct Context {
+    pub(crate) cluster: Cluster,
+    pub(crate) output: Output,
+    yes: bool,
+    planning: bool,
+}
+
+impl Context {
+    pub(crate) fn new(
+        connection: &ConnectionArguments,
+        global: &GlobalArguments,
+    ) -> std::result::Result<Self, Failure> {
+        let cluster = connection::connect(connection)?;
+        interrupt::cancels(cluster.canceller());
+        Ok(Self { cluster, output: Output::new(global), yes: global.yes, planning: global.plan })
+    }
+
+    /// Asks before something that cannot be undone; not with `--yes`, and not for a plan.
+    pub(crate) fn ask(&self, question: &str) -> std::result::Result<(), Failure> {
+        if self.yes || self.planning { Ok(()) } else { confirm(question) }
+    }
+
+    /// Makes a change and says so, if there is something to say, or with `--plan` prints what it would send.
+    pub(crate) fn change(
+        &self,
+        done: &str,
+        change: impl FnOnce(&Cluster) -> Result<()>,
+    ) -> std::result::Result<(), Failure> {
+        if self.planning {
+            let plan = self.cluster.plan(change)?;
+            return self.output.text(&plan.to_string());
+        }
+        change(&self.cluster)?;
+        if !done.is_empty() {
+            self.output.say(done);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_planning(&self) -> bool {
+        self.planning
+    }
+}

@@ -1,0 +1,90 @@
+//! How the program ends.
+use super::arguments::GlobalArguments;
+use super::interrupt;
+use super::output;
+use pgsteward::Error;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+pub(crate) const DONE: u8 = 0;
+const FAILED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+const NOT_FOUND: u8 = 3;
+const CONFLICT: u8 = 4;
+const DENIED: u8 = 5;
+const DECLINED: u8 = 6;
+/// As a shell has it for SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Why the program did not do what it was told.
+pub(crate) enum Failure {
+    /// The library's error.
+    Error(Error),
+    /// Something was not so well, and was said already.
+    Said,
+    /// Nothing was done because whoever was asked did not say yes.
+    Declined(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Failure {
+    pub(crate) fn io(action: impl Into<String>, cause: io::Error) -> Self {
+        Self::Error(Error::Io { action: action.into(), cause: Arc::new(cause) })
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Error(Error::Invalid { what: what.into(), why: why.into() })
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn report(&self, global: &GlobalArguments) -> ExitCode {
+        if self.is_broken_pipe() {
+            // Whoever read has read enough.
+            return ExitCode::from(DONE);
+        }
+        match self {
+            Self::Error(error) => output::complain(global, &error.to_string()),
+            Self::Said => {}
+            Self::Declined(why) => output::complain(global, why),
+        }
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        if interrupt::happened() {
+            return INTERRUPTED;
+        }
+        match self {
+            Self::Declined(_) => DECLINED,
+            Self::Said => FAILED,
+            Self::Error(error) => code_of(error),
+        }
+    }
+
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Error(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+fn code_of(error: &Error) -> u8 {
+    /// Something is in use, or others depend on it.
+    const IN_THE_WAY: [&str; 2] = ["55006", "2BP01"];
+    /// The password is wrong, or pg_hba.conf lets nobody in.
+    const NOT_LET_IN: [&str; 2] = ["28P01", "28000"];
+    let sqlstate = error.code().map_or("", |code| code.code());
+    match error {
+        Error::Invalid { .. } => USAGE,
+        error if error.is_not_found() => NOT_FOUND,
+        Error::AlreadyExists { .. } | Error::Conflict { .. } | Error::InUse { .. } => CONFLICT,
+        Error::Denied { .. } => DENIED,
+        _ if IN_THE_WAY.contains(&sqlstate) => CONFLICT,
+        _ if NOT_LET_IN.contains(&sqlstate) => DENIED,
+        _ => FAILED,
+    }
+}

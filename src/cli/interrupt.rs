@@ -1,0 +1,39 @@
+//! Ctrl-C: the running statement is cancelled on the server, and what it was part of is undone as after any error.
+use super::exit;
+use pgsteward::Canceller;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static HAPPENED: AtomicBool = AtomicBool::new(false);
+static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// Whether somebody pressed Ctrl-C.
+pub(crate) fn happened() -> bool {
+    HAPPENED.load(Ordering::Acquire)
+}
+
+/// From now on Ctrl-C cancels what runs; the second one ends the program.
+pub(crate) fn cancels(canceller: Canceller) {
+    let handler = move || {
+        let again = HAPPENED.swap(true, Ordering::AcqRel);
+        if again || ASKING.load(Ordering::Acquire) {
+            // Nothing runs that this program has begun, or it does not let itself be cancelled.
+            process::exit(exit::INTERRUPTED.into());
+        }
+        if let Err(error) = canceller.cancel() {
+            log::warn!("{error}");
+        }
+    };
+    // Without a handler Ctrl-C ends the program, and the server undoes what was not committed.
+    if let Err(error) = ctrlc::set_handler(handler) {
+        log::warn!("Ctrl-C cannot be caught: {error}");
+    }
+}
+
+/// Asks a person something: Ctrl-C meanwhile ends the program.
+pub(crate) fn while_asking<R>(f: impl FnOnce() -> R) -> R {
+    ASKING.store(true, Ordering::Release);
+    let result = f();
+    ASKING.store(false, Ordering::Release);
+    result
+}

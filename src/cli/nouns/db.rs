@@ -1,0 +1,232 @@
+//! Databases.
+use super::super::context::Context;
+use super::super::exit::Failure;
+use super::super::output::Record;
+use super::object::{self, AlterOptions, ListOptions, assignment, set};
+use clap::{Args, Subcommand, ValueEnum};
+use pgsteward::{CopyOptions, Database, DatabaseDropPreview, Error, Grantee, OpenSessions};
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// All of them, or those whose name matches
+    List(ListOptions),
+    /// One with all its fields
+    Show { name: String },
+    /// Make one
+    Create(CreateOptions),
+    /// Drop one
+    Drop {
+        name: String,
+        /// End the sessions in it
+        #[arg(long)]
+        terminate: bool,
+    },
+    /// Give one another name
+    Rename { name: String, new_name: String },
+    /// Change fields
+    Alter(AlterOptions),
+    /// Who may connect
+    #[command(subcommand)]
+    ConnectAccess(AccessVerb),
+    /// Print the statements that make it, without what is in it
+    Script { name: String },
+}
+
+#[derive(Args)]
+pub(crate) struct CreateOptions {
+    name: String,
+    /// The database to copy
+    #[arg(long)]
+    template: Option<String>,
+    /// End the sessions in the template
+    #[arg(long, requires = "template")]
+    terminate_template: bool,
+    /// What to copy that PostgreSQL leaves behind
+    #[arg(long, requires = "template", value_delimiter = ',', value_name = "WHAT")]
+    copy: Vec<Copied>,
+    /// The owner
+    #[arg(long)]
+    owner: Option<String>,
+    /// The encoding
+    #[arg(long)]
+    encoding: Option<String>,
+    /// A field and its value; can be given many times
+    #[arg(short, long, value_name = "FIELD=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+/// What PostgreSQL does not copy with a template.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Copied {
+    All,
+    Owner,
+    Privileges,
+    Settings,
+    ConnectionLimit,
+    Comment,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AccessVerb {
+    /// Who may connect, besides the owner and superusers
+    Show { name: String },
+    /// Let roles connect; PUBLIC is every role
+    Grant {
+        name: String,
+        #[arg(required = true)]
+        roles: Vec<String>,
+    },
+    /// Let roles connect no longer; PUBLIC is every role
+    Revoke {
+        name: String,
+        #[arg(required = true)]
+        roles: Vec<String>,
+    },
+}
+
+pub(crate) fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::List(options) => object::list::<Database>(context, options),
+        Verb::Show { name } => object::show::<Database>(context, name),
+        Verb::Create(options) => create(context, options),
+        Verb::Drop { name, terminate } => drop_one(context, name, *terminate),
+        Verb::Rename { name, new_name } => {
+            context.change(&format!("renamed database {name} to {new_name}"), |cluster| {
+                let mut database = object::find::<Database>(cluster, name)?;
+                database.name.clone_from(new_name);
+                database.alter()
+            })
+        }
+        Verb::Alter(options) => object::alter::<Database>(context, options),
+        Verb::ConnectAccess(verb) => connect_access(context, verb),
+        Verb::Script { name } => object::script::<Database>(context, name),
+    }
+}
+
+fn create(context: &Context, options: &CreateOptions) -> Result<(), Failure> {
+    let mut value = Database::new(&options.name);
+    value.owner = options.owner.clone().unwrap_or_default();
+    value.encoding.clone_from(&options.encoding);
+    set(&mut value, &options.set)?;
+    let Some(template) = &options.template else { return object::create_value(context, value) };
+    let mut copy = if options.copy.contains(&Copied::All) { CopyOptions::everything() } else { CopyOptions::new() };
+    copy.owner |= options.copy.contains(&Copied::Owner);
+    copy.privileges |= options.copy.contains(&Copied::Privileges);
+    copy.settings |= options.copy.contains(&Copied::Settings);
+    copy.connection_limit |= options.copy.contains(&Copied::ConnectionLimit);
+    copy.comment |= options.copy.contains(&Copied::Comment);
+    if options.terminate_template {
+        let sessions = object::find::<Database>(&context.cluster, template)?.drop_preview()?.sessions;
+        if !sessions.is_empty() {
+            let who: Vec<_> = sessions.iter().map(ToString::to_string).collect();
+            context.ask(&format!(
+                "end {} of database {template:?} ({})?",
+                counted(who.len(), "session"),
+                who.join("; ")
+            ))?;
+        }
+        copy.sessions = OpenSessions::Terminate;
+    }
+    context.change(&format!("created database {} as a copy of {template}", options.name), |cluster| {
+        object::find::<Database>(cluster, template)?.copy(value, &copy).map(drop)
+    })
+}
+
+fn drop_one(context: &Context, name: &str, terminate: bool) -> Result<(), Failure> {
+    let preview = object::find::<Database>(&context.cluster, name)?.drop_preview()?;
+    preview.check()?;
+    if !terminate && !preview.sessions.is_empty() {
+        let by: Vec<_> = preview.sessions.iter().map(ToString::to_string).collect();
+        let what = format!("database {name:?}");
+        return Err(Error::InUse {
+            action: format!("drop {what}"),
+            what,
+            by: by.join("; ") + " (--terminate ends them)",
+        }
+        .into());
+    }
+    context.ask(&question(&preview))?;
+    context.change(&format!("dropped database {name}"), |cluster| {
+        let database = object::find::<Database>(cluster, name)?;
+        if terminate { database.drop_force() } else { database.drop() }
+    })
+}
+
+/// Names what will go.
+fn question(preview: &DatabaseDropPreview) -> String {
+    let mut along = Vec::new();
+    along.extend(preview.size.map(readable));
+    if !preview.sessions.is_empty() {
+        let who: Vec<_> = preview.sessions.iter().map(ToString::to_string).collect();
+        along.push(format!("{} that will be ended: {}", counted(who.len(), "session"), who.join("; ")));
+    }
+    if !preview.replication_slots.is_empty() {
+        along.push(format!("replication slots {}", preview.replication_slots.join(", ")));
+    }
+    let along = if along.is_empty() { String::new() } else { format!(" ({})", along.join("; ")) };
+    format!("drop database {:?}{along}?", preview.name)
+}
+
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// A size in the units that PostgreSQL uses.
+pub(crate) fn readable(bytes: u64) -> String {
+    let mut size = bytes;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if size < 10 * 1024 {
+            return format!("{size} {unit}");
+        }
+        size /= 1024;
+    }
+    format!("{size} TB")
+}
+
+fn grantee(name: &String) -> Grantee {
+    if name == "PUBLIC" { Grantee::Public } else { Grantee::from(name) }
+}
+
+fn connect_access(context: &Context, verb: &AccessVerb) -> Result<(), Failure> {
+    match verb {
+        AccessVerb::Show { name } => {
+            let database = object::find::<Database>(&context.cluster, name)?;
+            let access = &database.connect_access;
+            let names = ["grantee", "kind"];
+            let public = access.public.then(|| ("PUBLIC".to_owned(), "public"));
+            let owner = Some((database.owner.clone(), "owner"));
+            let roles = access.roles.iter().map(|role| (role.clone(), "role"));
+            let record = |(grantee, kind): (String, &str)| -> Record {
+                vec![("grantee", grantee.into()), ("kind", kind.into())]
+            };
+            let records: Vec<Record> = owner.into_iter().chain(public).chain(roles).map(record).collect();
+            context.output.records(&names, &[], &records)
+        }
+        AccessVerb::Grant { name, roles } => context
+            .change(&format!("granted CONNECT on database {name} to {}", roles.join(", ")), |cluster| {
+                object::find::<Database>(cluster, name)?.grant_connect(roles.iter().map(grantee))
+            }),
+        AccessVerb::Revoke { name, roles } => context
+            .change(&format!("revoked CONNECT on database {name} from {}", roles.join(", ")), |cluster| {
+                object::find::<Database>(cluster, name)?.revoke_connect(roles.iter().map(grantee))
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn sizes_are_printed_in_units_of_1024() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (10_239, "10239 bytes"),
+            (10_240, "10 kB"),
+            (7_700_000, "7519 kB"),
+            (u64::MAX, "16777215 TB"),
+        ] {
+            assert_eq!(readable(bytes), text);
+        }
+    }
+}

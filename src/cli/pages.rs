@@ -1,0 +1,18 @@
+//! Completions and manual pages, made from the same table as the parser.
+use super::arguments::Arguments;
+use super::exit::Failure;
+use clap::CommandFactory;
+use clap_complete::Shell;
+use std::io;
+use std::path::Path;
+
+pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "pgsteward", &mut text);
+    io::Write::write_all(&mut io::stdout(), &text).map_err(|error| Failure::io("write the output", error))
+}
+
+pub(crate) fn man(directory: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(Arguments::command(), directory)
+        .map_err(|error| Failure::io(format!("write the manual pages to {directory:?}"), error))
+}

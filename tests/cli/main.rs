@@ -1,0 +1,6 @@
+//! The program as a person uses it: a process, its output, its exit code, on a server of this binary's own.
+mod databases;
+mod objects;
+mod prompt;
+mod support;
+mod whole;

@@ -1,0 +1,91 @@
+//! Running the program.
+use pgsteward::testing::TestServer;
+use pgsteward::{Cluster, Ident, sql};
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The server of this run.
+pub fn server() -> &'static TestServer {
+    static SERVER: OnceLock<TestServer> = OnceLock::new();
+    SERVER.get_or_init(|| TestServer::start().unwrap())
+}
+
+/// A connection of the test's own, as a superuser.
+pub fn cluster() -> Cluster {
+    Cluster::connect(&server().dsn()).unwrap()
+}
+
+/// A database for a test, and a connection to it.
+pub fn fresh() -> Cluster {
+    let name = unique("db");
+    cluster().execute(&sql!("CREATE DATABASE {} TEMPLATE template0", Ident(&name)).to_string(), &[]).unwrap();
+    Cluster::connect(&server().dsn_for(&name, "postgres")).unwrap()
+}
+
+/// A name that no other test uses.
+pub fn unique(start: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{start}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The program, knowing nothing but what it is given.
+pub fn program(server: &TestServer) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgsteward"));
+    command.env_clear().env("HOME", "/nonexistent").env("PGHOST", server.socket_directory());
+    command.env("PGPORT", server.port().to_string()).env("PGUSER", "postgres").env("PGDATABASE", "postgres");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// It ended with that exit code.
+    #[track_caller]
+    pub fn with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+}
+
+/// Runs the program with nothing on its standard input.
+pub fn run(arguments: &[&str]) -> Ended {
+    end(program(server()).args(arguments), "")
+}
+
+/// Runs the program in a database.
+pub fn run_in(database: &str, arguments: &[&str]) -> Ended {
+    end(program(server()).env("PGDATABASE", database).args(arguments), "")
+}
+
+/// Runs the program with an answer on its standard input.
+pub fn answer(arguments: &[&str], answer: &str) -> Ended {
+    end(program(server()).args(arguments).stdin(Stdio::piped()), answer)
+}
+
+pub fn end(command: &mut Command, input: &str) -> Ended {
+    let mut child = command.spawn().unwrap();
+    if let Some(mut stdin) = child.stdin.take() {
+        // It may have ended without reading.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().unwrap();
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
