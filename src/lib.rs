@@ -45,7 +45,9 @@ mod name;
 mod object;
 mod ownership;
 mod parts;
+mod password;
 mod plan;
+mod provision;
 mod reload;
 mod row;
 mod script;
@@ -72,7 +74,11 @@ pub use crate::name::Name;
 pub use crate::object::Object;
 pub use crate::ownership::{Owned, Reach};
 pub use crate::parts::{Column, Constraint, DataType, Generated, Identity, Index, Part, Parts, Storage};
+pub use crate::password::Password;
 pub use crate::plan::Plan;
+pub use crate::provision::{
+    ClientDatabase, DeprovisionReport, LoadAs, Provision, ProvisionEvent, ProvisionReport, Provisioned,
+};
 pub use crate::reload::{ConfigurationFault, ReloadOutcome};
 pub use crate::row::Row;
 pub use crate::script::Script;

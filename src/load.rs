@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::plan;
 use crate::session::Session;
 use crate::session::load::Feed;
+use crate::sql::Ident;
 use crate::statements::Sort;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,8 +63,8 @@ impl Cluster {
             let why = "it runs on a connection of its own, and would not be part of it; call it outside";
             return Err(Error::invalid("attempt to load SQL files in a transaction", why));
         }
-        let session = self.session().beside(self.current_database(), None)?;
-        let report = load(&session, &files)?;
+        let session = self.session().beside(self.current_database())?;
+        let report = load(&session, None, &files)?;
         self.refresh();
         Ok(report)
     }
@@ -104,10 +105,13 @@ pub(crate) fn check(files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Runs files in one transaction of a session that is used for nothing else.
-pub(crate) fn load(session: &Session, files: &[PathBuf]) -> Result<LoadReport> {
+/// Runs files in one transaction of a session that is used for nothing else; as another role, if one is given.
+pub(crate) fn load(session: &Session, role: Option<&str>, files: &[PathBuf]) -> Result<LoadReport> {
     let action = "load SQL files";
     session.transaction(action, || {
+        if let Some(role) = role {
+            session.run_for_user(&format!("become role {role:?}"), &[sql!("SET ROLE {}", Ident(role))])?;
+        }
         // As the statements were told apart.
         session.send_text(action, "SET standard_conforming_strings = on; SAVEPOINT pgsteward_load")?;
         let mut report = LoadReport { files: files.len(), ..LoadReport::default() };
@@ -217,10 +221,9 @@ impl<'s> Batch<'s> {
 fn beginning(statement: &str) -> String {
     const LONGEST: usize = 60;
     let code = statement.split(['\'', '$']).next().unwrap_or_default();
-    let words: Vec<&str> = code.split_whitespace().collect();
-    let text = words.join(" ");
-    let start: String = text.chars().take(LONGEST).collect();
-    if start.len() == statement.trim().len() { start } else { format!("{start} ...") }
+    let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let start: String = in_one_line(code).chars().take(LONGEST).collect();
+    if start == in_one_line(statement) { start } else { format!("{start} ...") }
 }
 
 #[cfg(test)]
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_beginning_of_a_statement_holds_no_value() {
-        assert_eq!(beginning("SELECT\n 1"), "SELECT 1");
+        assert_eq!(beginning("SELECT\n 1 "), "SELECT 1");
         assert_eq!(beginning("CREATE ROLE a PASSWORD 'geheim'"), "CREATE ROLE a PASSWORD ...");
         assert_eq!(beginning("DO $$ secret $$"), "DO ...");
         assert_eq!(beginning(&"é".repeat(90)), format!("{} ...", "é".repeat(60)));

@@ -224,7 +224,9 @@ impl<'t> Scan<'t> {
         let line = rest.get(..end).unwrap_or(rest).trim_ascii();
         match line.is_empty() || line.starts_with(b"--") {
             true => Ok(Some(end)),
-            false => Err(self.fault("something stands behind COPY ... FROM stdin; in its line; data begin in the next")),
+            false => {
+                Err(self.fault("something stands behind COPY ... FROM stdin; in its line; data begin in the next"))
+            }
         }
     }
 }
@@ -387,10 +389,11 @@ mod tests {
     }
 
     fn statements(text: &str) -> Vec<String> {
-        let found = pieces_by(text.as_bytes(), text.len().max(1)).unwrap().into_iter().filter_map(|piece| match piece {
-            Piece::Statement(text, _) => Some(text),
-            _ => None,
-        });
+        let found =
+            pieces_by(text.as_bytes(), text.len().max(1)).unwrap().into_iter().filter_map(|piece| match piece {
+                Piece::Statement(text, _) => Some(text),
+                _ => None,
+            });
         found.collect()
     }
 
@@ -527,12 +530,16 @@ mod tests {
             Some(Piece::Statement(_, sort)) => sort,
             other => panic!("{other:?}"),
         };
-        for text in ["BEGIN", "start transaction", "Commit;", "END", "ROLLBACK TO a", "abort", "SAVEPOINT a", "release a"] {
+        for text in
+            ["BEGIN", "start transaction", "Commit;", "END", "ROLLBACK TO a", "abort", "SAVEPOINT a", "release a"]
+        {
             assert_eq!(sort(text), Sort::Transaction, "{text}");
         }
         assert_eq!(sort("PREPARE /* */ TRANSACTION 'x';"), Sort::Transaction);
         assert_eq!(sort("PREPARE transactions AS SELECT 1;"), Sort::Other);
-        for text in ["SET client_encoding = 'UTF8'", "SET standard_conforming_strings = on", "SET NAMES 'a'", "RESET ALL"] {
+        for text in
+            ["SET client_encoding = 'UTF8'", "SET standard_conforming_strings = on", "SET NAMES 'a'", "RESET ALL"]
+        {
             assert_eq!(sort(text), Sort::Reading, "{text}");
         }
         assert_eq!(sort("SET row_security = off"), Sort::Other);
@@ -542,8 +549,35 @@ mod tests {
     /// Texts in which much is begun and little ended.
     fn fragments() -> impl Strategy<Value = String> {
         let parts = prop::sample::select(vec![
-            "'", "\"", "$$", "$a$", "E'", "\\'", "--", "/*", "*/", "\n", "\r\n", ";", "(", ")", " ", "a", "1", "-", "/",
-            "$", "BEGIN ", "ATOMIC ", "END ", "CASE ", "CREATE FUNCTION ", "COPY t FROM stdin;", "\n\\.\n", "é", "."
+            "'",
+            "\"",
+            "$$",
+            "$a$",
+            "E'",
+            "\\'",
+            "--",
+            "/*",
+            "*/",
+            "\n",
+            "\r\n",
+            ";",
+            "(",
+            ")",
+            " ",
+            "a",
+            "1",
+            "-",
+            "/",
+            "$",
+            "BEGIN ",
+            "ATOMIC ",
+            "END ",
+            "CASE ",
+            "CREATE FUNCTION ",
+            "COPY t FROM stdin;",
+            "\n\\.\n",
+            "é",
+            ".",
         ]);
         prop::collection::vec(parts, 0..24).prop_map(|parts| parts.concat())
     }

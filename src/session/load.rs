@@ -4,21 +4,8 @@ use crate::error::{Error, Result};
 use crate::sides::Side;
 use postgres::CopyInWriter;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 impl Session {
-    /// A session with the same parameters, as another role where one is given, to another database.
-    pub(crate) fn beside(&self, database: &str, role: Option<&str>) -> Result<Arc<Self>> {
-        let config = self
-            .config
-            .as_ref()
-            .ok_or_else(|| Error::unsupported("another connection like one that was handed in", "Cluster::connect"))?;
-        let mut config = config.clone();
-        config.dbname(database);
-        let role = role.map(str::to_owned).or_else(|| self.role.clone());
-        Self::open(config, role, self.family.clone())
-    }
-
     /// Sends the text of one statement or several, in one round trip, under the connection's own settings.
     pub(crate) fn send_text(&self, action: &str, text: &str) -> Result<()> {
         let mut state = self.ready(action)?;
