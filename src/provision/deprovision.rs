@@ -112,7 +112,7 @@ impl Cluster {
             Some(session) => Err(Error::Conflict {
                 what: format!("database {database:?}"),
                 mine: "to archive and drop it".into(),
-                theirs: format!("process {}, whose session does not end", session.pid),
+                theirs: format!("process {}, whose session does not end or may not be ended", session.pid),
             }),
         }
     }

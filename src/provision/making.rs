@@ -121,7 +121,7 @@ impl<'p> Maker<'p> {
         let action = format!("complete role {:?}", client.role);
         let lock = sql!("ALTER ROLE {} NOLOGIN", Ident(&client.role));
         self.cluster.session().atomically(&action, |transaction| {
-            transaction.send(&[lock.clone()])?;
+            transaction.send(std::slice::from_ref(&lock))?;
             match state::look_in(transaction, client)? {
                 State::Half(now) if now == *process => {}
                 _ => {
