@@ -84,8 +84,12 @@ impl Work<'_> {
                 return;
             }
             let outcome = self.make(cluster, &mut maker, client);
-            let count = if outcome.is_ok() { &self.succeeded } else { &self.failed };
-            count.fetch_add(1, Ordering::AcqRel);
+            match &outcome {
+                Ok(_) => _ = self.succeeded.fetch_add(1, Ordering::AcqRel),
+                // That a name is taken says nothing of other names.
+                Err(Error::AlreadyExists { .. } | Error::Conflict { .. }) => {}
+                Err(_) => _ = self.failed.fetch_add(1, Ordering::AcqRel),
+            }
             let _ = sender.send((place, Some(outcome)));
         }
     }

@@ -1,12 +1,11 @@
 //! Taking the databases of clients away again.
 use super::making::drop_database;
-use super::mark::{Process, mark};
 use super::state::{self, State};
 use super::{ClientDatabase, check_clients};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sessions::Sessions;
-use crate::sql::{Ident, Lit};
+use crate::sql::Ident;
 
 /// What became of the clients that were to go, each list in the order in which they were given.
 #[derive(Clone, Debug, Default)]
@@ -77,22 +76,27 @@ impl Cluster {
         client: &ClientDatabase,
         archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
     ) -> Result<bool> {
-        match state::look(self, client)? {
+        let seen = state::look(self, client)?;
+        match &seen {
             State::Absent => return Ok(false),
-            State::Taken(error) => return Err(error),
-            State::Half(process) => state::wait_for_end(self, client, &process)?,
+            State::Taken(error) => return Err(error.clone()),
+            State::Half(process) => state::wait_for_end(self, client, process)?,
             State::Complete => {
+                self.roles().refresh();
+                let login = self.roles().get(client.role.as_str())?.login;
                 self.set_login(client, "NOLOGIN")?;
                 let archived = self.end_sessions_in(&client.database).and_then(|()| archive(client));
                 if let Err(error) = archived {
-                    return Err(match self.set_login(client, "LOGIN") {
+                    let again = if login { self.set_login(client, "LOGIN") } else { Ok(()) };
+                    return Err(match again {
                         Ok(()) => error,
                         Err(login) => error.and(&format!("its role cannot log in ({login})")),
                     });
                 }
             }
         }
-        self.mark_as_going(client)?;
+        // From here on the client is incomplete, and any later run knows it.
+        state::claim(self, client, &seen)?;
         drop_database(self, &client.database)?;
         self.roles().refresh();
         self.roles().get(client.role.as_str())?.drop_after_terminating()?;
@@ -115,15 +119,5 @@ impl Cluster {
                 theirs: format!("process {}, whose session does not end or may not be ended", session.pid),
             }),
         }
-    }
-
-    /// From here on the client is incomplete, and any later run knows it.
-    fn mark_as_going(&self, client: &ClientDatabase) -> Result<()> {
-        let action = format!("mark role {:?}", client.role);
-        let answers = self.session().run(&action, &[sql!("SELECT {}", Process::OWN)])?;
-        let Some(row) = answers.iter().flatten().next() else { return Ok(()) };
-        let mark = mark(&client.database, &Process::read(row)?);
-        let statement = sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), Lit(&mark));
-        self.session().run(&action, &[statement]).map(drop)
     }
 }

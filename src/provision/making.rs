@@ -4,7 +4,7 @@ use super::password_file::PasswordFile;
 use super::state::{self, State};
 use super::{ClientDatabase, LoadAs, Provision};
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kind::Kind;
 use crate::kinds::{Database, Role, verifier};
 use crate::load;
@@ -44,16 +44,14 @@ impl<'p> Maker<'p> {
     ) -> Result<Self> {
         let cluster = cluster.beside()?;
         let question = sql!(
-            "SELECT {}, (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)::text AS superuser, \
-             pg_catalog.current_setting('password_encryption') AS encryption",
-            Process::OWN
+            "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)::text AS superuser, \
+             pg_catalog.current_setting('password_encryption') AS encryption"
         );
         let answers = cluster.session().run("look at the session", &[question])?;
-        let Some(row) = answers.iter().flatten().next() else {
-            return Err(Error::invalid("answer of the server", "it says nothing of the session"));
-        };
-        let (process, superuser) = (Process::read(row)?, row.truth("superuser")?);
-        let encryption = row.text("encryption")?;
+        let row = answers.iter().flatten().next();
+        let superuser = row.map(|row| row.truth("superuser")).transpose()?.unwrap_or(false);
+        let encryption = row.map(|row| row.text("encryption")).transpose()?.unwrap_or_default();
+        let process = Process::own(&cluster)?;
         Ok(Self { cluster, provision, files, passwords, process, superuser, encryption })
     }
 
@@ -66,7 +64,7 @@ impl<'p> Maker<'p> {
             State::Absent => self.create_role(client, None)?,
             State::Half(process) => {
                 state::wait_for_end(&self.cluster, client, &process)?;
-                self.claim(client, &process)?;
+                state::claim(&self.cluster, client, &State::Half(process))?;
                 drop_database(&self.cluster, &client.database)?;
                 self.create_role(client, Some(&client.role))?;
             }
@@ -108,34 +106,6 @@ impl<'p> Maker<'p> {
         }
         let action = format!("create role {:?}", client.role);
         self.cluster.session().atomically(&action, |transaction| transaction.send(&statements)).map(drop)
-    }
-
-    /// Makes what another process left one's own to deal with, unless a third was faster.
-    fn claim(&self, client: &ClientDatabase, left_by: &Process) -> Result<()> {
-        let own = sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), Lit(&mark(&client.database, &self.process)));
-        self.with_mark(client, left_by, &[], &[own])
-    }
-
-    /// Runs statements about a role, if it has the mark of this process still. Others who would take it wait.
-    fn with_mark(&self, client: &ClientDatabase, process: &Process, first: &[Sql], then: &[Sql]) -> Result<()> {
-        let action = format!("complete role {:?}", client.role);
-        let lock = sql!("ALTER ROLE {} NOLOGIN", Ident(&client.role));
-        self.cluster.session().atomically(&action, |transaction| {
-            transaction.send(std::slice::from_ref(&lock))?;
-            match state::look_in(transaction, client)? {
-                State::Half(now) if now == *process => {}
-                _ => {
-                    return Err(Error::Conflict {
-                        what: format!("role {:?}", client.role),
-                        mine: "to complete it".into(),
-                        theirs: "the mark of another process, or none".into(),
-                    });
-                }
-            }
-            transaction.send(first)?;
-            transaction.send(then)
-        })?;
-        Ok(())
     }
 
     /// Makes the database and what is in it, and completes the role last of all.
@@ -185,19 +155,24 @@ impl<'p> Maker<'p> {
         wanted.comment.clone_from(&database.comment);
         let options = open.to_alter(&wanted, version);
         let verifier = verifier(&self.encryption, &client.role, password.reveal());
-        let mut first: Vec<Sql> = settings.iter().map(|(name, values)| set(&client.database, name, values)).collect();
-        first.extend(options.statements().cloned());
-        first.push(sql!("ALTER ROLE {} LOGIN PASSWORD {}", Ident(&client.role), Secret(&verifier)));
+        let mut statements: Vec<Sql> =
+            settings.iter().map(|(name, values)| set(&client.database, name, values)).collect();
+        statements.extend(options.statements().cloned());
+        statements.push(sql!("ALTER ROLE {} LOGIN PASSWORD {}", Ident(&client.role), Secret(&verifier)));
         let comment = role.comment.as_ref().map_or(sql!("NULL"), |comment| sql!("{}", Lit(comment)));
         let last = sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), comment);
         options.check()?;
-        self.with_mark(client, &self.process, &first, &[last])
+        statements.push(last);
+        state::change(&self.cluster, client, &State::Half(self.process.clone()), &statements)
     }
 
     /// Drops what this process made of a client.
     fn undo(&self, client: &ClientDatabase) -> Result<()> {
         match state::look(&self.cluster, client)? {
-            State::Half(process) if process == self.process => {}
+            // Again, because the connection may be another one by now.
+            State::Half(process) if process == self.process => {
+                state::claim(&self.cluster, client, &State::Half(process))?;
+            }
             _ => return Ok(()),
         }
         drop_database(&self.cluster, &client.database)?;

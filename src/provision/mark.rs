@@ -1,6 +1,6 @@
 //! What tells a client that is being made, or was half made, from one that is complete: its role's comment.
-use crate::error::Result;
-use crate::row::Row;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
 use crate::sql::{Lit, Sql};
 
 /// A process of the server, and when it began: process numbers come again.
@@ -12,13 +12,17 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// What asks for one's own.
-    pub(super) const OWN: &'static str = "pg_catalog.pg_backend_pid()::text AS pid, \
-        (SELECT pg_catalog.date_part('epoch', a.backend_start)::text \
-         FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a) AS began";
-
-    pub(super) fn read(row: &Row) -> Result<Self> {
-        Ok(Self { pid: row.number("pid")?, began: row.text("began")? })
+    /// That of a session.
+    pub(super) fn own(cluster: &Cluster) -> Result<Self> {
+        let question = sql!(
+            "SELECT a.pid::text, pg_catalog.date_part('epoch', a.backend_start)::text AS began \
+             FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a"
+        );
+        let answers = cluster.session().run("look at the session", &[question])?;
+        match answers.iter().flatten().next() {
+            Some(row) => Ok(Self { pid: row.number("pid")?, began: row.text("began")? }),
+            None => Err(Error::invalid("answer of the server", "it says nothing of the session")),
+        }
     }
 
     /// Whether it is there still. Who may not see when it began takes it for the same.

@@ -1,11 +1,10 @@
 //! What there is of a client.
 use super::ClientDatabase;
-use super::mark::{Process, marked_by};
+use super::mark::{Process, mark, marked_by};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::sql::{Lit, Sql};
-use crate::transaction::Atomic;
+use crate::sql::{Ident, Lit, Sql};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,11 +39,38 @@ pub(super) fn look(cluster: &Cluster, client: &ClientDatabase) -> Result<State> 
     row.map_or(Ok(State::Absent), |row| Ok(Seen::read(client, row)?.judge(client)))
 }
 
-/// What there is of a client, seen in a transaction.
-pub(super) fn look_in(transaction: &Atomic<'_>, client: &ClientDatabase) -> Result<State> {
-    let answers = transaction.send(&[question(client)])?;
-    let row = answers.iter().flatten().next();
-    row.map_or(Ok(State::Absent), |row| Ok(Seen::read(client, row)?.judge(client)))
+/// Runs statements about a client in one transaction, if it is as it was seen. Its role cannot log in from the first on,
+/// and whoever else would change its state waits.
+///
+/// # Errors
+/// [`Error::Conflict`] if somebody else changed it.
+pub(super) fn change(cluster: &Cluster, client: &ClientDatabase, seen: &State, statements: &[Sql]) -> Result<()> {
+    let (role, lock) = (&client.role, sql!("ALTER ROLE {} NOLOGIN", Ident(&client.role)));
+    cluster.session().atomically(&format!("complete role {role:?}"), |transaction| {
+        transaction.send(std::slice::from_ref(&lock))?;
+        let answers = transaction.send(&[question(client)])?;
+        let row = answers.iter().flatten().next();
+        let now = row.map(|row| Seen::read(client, row)).transpose()?.map(|row| row.judge(client));
+        match (seen, &now) {
+            (State::Half(seen), Some(State::Half(now))) if seen == now => {}
+            (State::Complete, Some(State::Complete)) => {}
+            _ => {
+                return Err(Error::Conflict {
+                    what: format!("role {role:?}"),
+                    mine: "to complete or drop it".into(),
+                    theirs: "another state of it, or another process at work".into(),
+                });
+            }
+        }
+        transaction.send(statements)
+    })?;
+    Ok(())
+}
+
+/// Makes a client this session's to deal with: what it was left as, it is no longer for anybody else.
+pub(super) fn claim(cluster: &Cluster, client: &ClientDatabase, seen: &State) -> Result<()> {
+    let mark = mark(&client.database, &Process::own(cluster)?);
+    change(cluster, client, seen, &[sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), Lit(&mark))])
 }
 
 /// The question for it, with one row.

@@ -122,6 +122,13 @@ fn p081_a_client_that_fails_leaves_nothing_and_stops_no_other() {
     cluster.execute("DROP DATABASE c3", &[]).unwrap();
     cluster.execute("DROP ROLE c4", &[]).unwrap();
     provision.files.pop();
+    // Names that are taken say nothing of those that are not.
+    cluster.roles().create(Role::new("c0")).unwrap();
+    let mut others = provision.clone();
+    others.jobs = 1;
+    others.clients = vec![ClientDatabase::new("c0"), ClientDatabase::new("d1")];
+    let report = run(&cluster, &others);
+    assert_eq!((made(&report), report.failed.len()), (vec!["d1"], 1));
     let report = run(&cluster, &provision);
     assert_eq!((made(&report), names(&report.skipped)), (vec!["c2", "c3", "c4", "c5"], vec!["c1", "c6"]));
     let report = run(&cluster, &provision);
