@@ -72,6 +72,7 @@ mod tests {
         assert_eq!(names("client{1..3}_inventory"), ["client1_inventory", "client2_inventory", "client3_inventory"]);
         assert_eq!(names("c{08..11}"), ["c08", "c09", "c10", "c11"]);
         assert_eq!(names("c{001..2}"), ["c001", "c002"]);
+        assert_eq!(names("c{9..010}"), ["c009", "c010"]);
         assert_eq!(names("{9..10}-{0..1}"), ["9-0", "9-1", "10-0", "10-1"]);
         assert_eq!(names("c{0..1}").len(), 2);
         assert_eq!(names("{1..100000}").len(), MOST);
