@@ -151,6 +151,16 @@ impl Cluster {
         Ok(there)
     }
 
+    /// A cluster on another connection like this one.
+    pub(crate) fn beside(&self) -> Result<Cluster> {
+        self.beside_in(self.current_database())
+    }
+
+    /// A cluster on a connection of its own to a database, which is not kept.
+    pub(crate) fn beside_in(&self, database: &str) -> Result<Cluster> {
+        Ok(Self::new(self.session().beside(database)?))
+    }
+
     pub(crate) fn is_connected_to(&self, database: &str) -> bool {
         lock(&self.inner.databases).contains_key(database)
     }

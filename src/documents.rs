@@ -16,6 +16,7 @@ documents! {
     LargeObject: "docs/large_object.md",
     MaterializedView: "docs/materialized_view.md",
     Procedure: "docs/procedure.md",
+    Provision: "docs/provision.md",
     ReplicationSlot: "docs/replication_slot.md",
     Role: "docs/role.md",
     Schema: "docs/schema.md",

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
 mod copy;
+pub(crate) mod load;
 mod probe;
 
 /// The sessions of one program to the databases of one cluster, as far as each came from another.

@@ -21,6 +21,7 @@ pub use procedure::{
 };
 pub use relation::Persistence;
 pub use replication_slot::{ReplicationSlot, SlotSort, WalStatus};
+pub(crate) use role::verifier;
 pub use role::{Role, ValidUntil};
 pub use schema::Schema;
 pub use sequence::{Cycle, OwningColumn, Sequence, SequenceType, SequenceValue};

@@ -160,10 +160,7 @@ impl Object<Role> {
         let question = sql!("SELECT pg_catalog.current_setting('password_encryption') AS encryption");
         let answer = self.cluster().session().run("read password_encryption", &[question])?;
         let encryption = answer.iter().flatten().next().map(|row| row.text("encryption")).transpose()?;
-        Ok(match encryption.as_deref() {
-            Some("md5" | "on" | "off") => password::md5(password.as_bytes(), name),
-            _ => password::scram_sha_256(password.as_bytes()),
-        })
+        Ok(verifier(encryption.as_deref().unwrap_or_default(), name, password))
     }
 
     /// Drops the role after ending its sessions, walsenders included: forbids logins (`NOLOGIN`,
@@ -224,6 +221,14 @@ impl Object<Role> {
         let action = format!("read the password verifier of {}", self.title());
         let answer = self.cluster().session().run(&action, &[question])?;
         answer.iter().flatten().next().map_or(Ok(None), |row| row.optional("verifier"))
+    }
+}
+
+/// What the server keeps of a password, made as `password_encryption` says.
+pub(crate) fn verifier(encryption: &str, role: &str, text: &str) -> String {
+    match encryption {
+        "md5" | "on" | "off" => password::md5(text.as_bytes(), role),
+        _ => password::scram_sha_256(text.as_bytes()),
     }
 }
 

@@ -2,7 +2,8 @@
 use super::Session;
 use crate::connect;
 use crate::error::{Error, Result};
-use postgres::Client;
+use postgres::{Client, Config};
+use std::sync::Arc;
 
 impl Session {
     /// Whether this connection can be made again.
@@ -10,12 +11,20 @@ impl Session {
         self.config.is_some()
     }
 
+    /// A session with the same parameters and role to a database, also to the same one.
+    pub(crate) fn beside(&self, database: &str) -> Result<Arc<Self>> {
+        let mut config = self.config()?.clone();
+        config.dbname(database);
+        Self::open(config, self.role.clone(), self.family.clone())
+    }
+
     /// A new connection with the same parameters and role, within the same deadline.
     pub(crate) fn connect_again(&self) -> Result<Client> {
-        let config = self
-            .config
-            .as_ref()
-            .ok_or_else(|| Error::unsupported("another connection like one that was handed in", "Cluster::connect"))?;
-        connect::open(config, self.role.as_deref()).map(|(client, _)| client)
+        connect::open(self.config()?, self.role.as_deref()).map(|(client, _)| client)
+    }
+
+    fn config(&self) -> Result<&Config> {
+        let config = self.config.as_ref();
+        config.ok_or_else(|| Error::unsupported("another connection like one that was handed in", "Cluster::connect"))
     }
 }

@@ -1,0 +1,240 @@
+//! Running SQL files, all or nothing.
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::plan;
+use crate::session::Session;
+use crate::session::load::Feed;
+use crate::sql::Ident;
+use crate::statements::Sort;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+mod source;
+
+use source::{Located, Source};
+
+/// What was loaded by [`Cluster::load_files`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// How many files.
+    pub files: usize,
+    /// How many statements, `COPY` included.
+    pub statements: u64,
+    /// How many rows the `COPY` statements took.
+    pub rows_copied: u64,
+}
+
+impl Cluster {
+    /// Runs a SQL file in the current database, or all files `*.sql` of a folder (not of folders in it) in the order of
+    /// their names, in one transaction: if a statement fails, nothing of all files is kept.
+    ///
+    /// Files are read as psql reads them: statements end at semicolons, and the data of `COPY ... FROM stdin` stand behind
+    /// it up to a line `\.`. A plain dump by `pg_dump` loads as it is. They are in UTF-8 and read a part at a time; data
+    /// are passed on as they are, and only a statement has to fit into memory.
+    ///
+    /// It runs on a connection of its own, with the same parameters and role: what the files set does not last. The
+    /// statements travel many at a time; the locks that they take are held until the end.
+    ///
+    /// ```
+    /// # fn main() -> pgsteward::Result<()> {
+    /// # let server = pgsteward::testing::TestServer::start()?;
+    /// # let cluster = pgsteward::Cluster::connect(&server.dsn())?;
+    /// # let path = server.data_directory().join("schema.sql");
+    /// # std::fs::write(&path, "CREATE TABLE item (id int);\nCOPY item FROM stdin;\n1\n2\n\\.\n").unwrap();
+    /// let report = cluster.load_files(&path)?;
+    /// assert_eq!((report.statements, report.rows_copied), (2, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Server`] and [`Error::Denied`] name the file, the line, and how the statement begins;
+    /// [`Error::Invalid`] for a file that begins or ends transactions or savepoints, has commands of psql in it (other than
+    /// `\restrict`, which `pg_dump` writes), turns `standard_conforming_strings` off, or ends within something;
+    /// [`Error::Io`]. [`Error::Invalid`] inside a transaction, of which it would be no part, and in a plan;
+    /// [`Error::Unsupported`] on a connection that was handed in.
+    pub fn load_files(&self, path: impl AsRef<Path>) -> Result<LoadReport> {
+        if self.plan_in_progress()?.is_some() {
+            return Err(plan::not_in_a_plan("SQL files"));
+        }
+        let files = files_at(path.as_ref())?;
+        if self.session().is_inside("look for a transaction")? {
+            let why = "it runs on a connection of its own, and would not be part of it; call it outside";
+            return Err(Error::invalid("attempt to load SQL files in a transaction", why));
+        }
+        let session = self.session().beside(self.current_database())?;
+        let report = load(&session, None, &files)?;
+        self.refresh();
+        Ok(report)
+    }
+}
+
+/// The file itself, or the files `*.sql` of a folder in the order of their names.
+pub(crate) fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
+    let problem = |error| Error::io(format!("read {path:?}"), error);
+    if !fs::metadata(path).map_err(problem)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(problem)? {
+        let file = entry.map_err(problem)?.path();
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && file.extension().is_some_and(|extension| extension == "sql") && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(Error::invalid(format!("folder {path:?}"), "no file in it is called *.sql")),
+        false => Ok(files),
+    }
+}
+
+/// Reads files to their ends and refuses what could not be loaded, as far as that shows without a server.
+pub(crate) fn check(files: &[PathBuf]) -> Result<()> {
+    for file in files {
+        let mut source = Source::open(file)?;
+        while let Some(statement) = source.statement()? {
+            refuse(&source, &statement)?;
+            if statement.sort == Sort::Copy {
+                while source.data()?.is_some() {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs files in one transaction of a session that is used for nothing else; as another role, if one is given.
+pub(crate) fn load(session: &Session, role: Option<&str>, files: &[PathBuf]) -> Result<LoadReport> {
+    let action = "load SQL files";
+    session.transaction(action, || {
+        if let Some(role) = role {
+            session.run_for_user(&format!("become role {role:?}"), &[sql!("SET ROLE {}", Ident(role))])?;
+        }
+        // As the statements were told apart.
+        session.send_text(action, "SET standard_conforming_strings = on; SAVEPOINT pgsteward_load")?;
+        let mut report = LoadReport { files: files.len(), ..LoadReport::default() };
+        for file in files {
+            let mut batch = Batch::new(session, file);
+            load_file(&mut batch, Source::open(file)?, &mut report)?;
+        }
+        Ok(report)
+    })
+}
+
+fn load_file(batch: &mut Batch<'_>, mut source: Source, report: &mut LoadReport) -> Result<()> {
+    while let Some(statement) = source.statement()? {
+        refuse(&source, &statement)?;
+        report.statements += 1;
+        if statement.sort == Sort::Copy {
+            batch.send()?;
+            report.rows_copied += copy(batch, &statement, &mut source)?;
+            continue;
+        }
+        // By itself: what comes after it is to be read by the server when it has run.
+        let alone = statement.sort == Sort::Reading;
+        if alone {
+            batch.send()?;
+        }
+        batch.add(statement);
+        if alone || batch.is_full() {
+            batch.send()?;
+        }
+    }
+    batch.send()
+}
+
+/// The data go to the server as they are read.
+fn copy(batch: &Batch<'_>, statement: &Located, source: &mut Source) -> Result<u64> {
+    batch.session.copy_text(&batch.action(statement), &statement.text, |writer| {
+        while let Some(lines) = source.data().map_err(Feed::Source)? {
+            writer.write_all(lines).map_err(Feed::Server)?;
+        }
+        Ok(())
+    })
+}
+
+/// Refuses what would end the transaction around.
+fn refuse(source: &Source, statement: &Located) -> Result<()> {
+    if statement.sort != Sort::Transaction {
+        return Ok(());
+    }
+    let word = statement.text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    Err(Error::invalid(
+        format!("{word} in {:?}, line {}", source.path(), statement.line),
+        "files are loaded in one transaction, and may not begin or end any, or a savepoint; take it out",
+    ))
+}
+
+/// Statements that travel together.
+struct Batch<'s> {
+    session: &'s Session,
+    file: &'s Path,
+    statements: Vec<Located>,
+    bytes: usize,
+}
+
+/// When a batch is sent: the round trips are few enough then, and what may have to be said twice is short.
+const FULL: (usize, usize) = (100, 64 * 1024);
+
+impl<'s> Batch<'s> {
+    fn new(session: &'s Session, file: &'s Path) -> Self {
+        Self { session, file, statements: Vec::new(), bytes: 0 }
+    }
+
+    fn add(&mut self, statement: Located) {
+        self.bytes += statement.text.len();
+        self.statements.push(statement);
+    }
+
+    fn is_full(&self) -> bool {
+        self.statements.len() >= FULL.0 || self.bytes >= FULL.1
+    }
+
+    /// Sends them. The server does not say which one it refused: then they are undone and sent one by one.
+    fn send(&mut self) -> Result<()> {
+        let statements = std::mem::take(&mut self.statements);
+        self.bytes = 0;
+        let Some(first) = statements.first() else { return Ok(()) };
+        if let [only] = statements.as_slice() {
+            return self.session.send_text(&self.action(only), &only.text);
+        }
+        // On a line of its own: the last line of a statement may be a comment.
+        let mut text: String = statements.iter().flat_map(|statement| [statement.text.as_str(), "\n;\n"]).collect();
+        text.push_str("RELEASE SAVEPOINT pgsteward_load; SAVEPOINT pgsteward_load");
+        let Err(error) = self.session.send_text(&self.action(first), &text) else { return Ok(()) };
+        if error.code().is_none() {
+            return Err(error);
+        }
+        self.session.send_text(&self.action(first), "ROLLBACK TO SAVEPOINT pgsteward_load")?;
+        statements.iter().try_for_each(|each| self.session.send_text(&self.action(each), &each.text))
+    }
+
+    /// What is being done when a statement is sent.
+    fn action(&self, statement: &Located) -> String {
+        format!("run {:?}, line {} ({})", self.file, statement.line, beginning(&statement.text))
+    }
+}
+
+/// How a statement begins, in one line, up to the first value in it: that may be a secret.
+fn beginning(statement: &str) -> String {
+    const LONGEST: usize = 60;
+    let code = statement.split(['\'', '$']).next().unwrap_or_default();
+    let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let start: String = in_one_line(code).chars().take(LONGEST).collect();
+    if start == in_one_line(statement) { start } else { format!("{start} ...") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_statement_holds_no_value() {
+        assert_eq!(beginning("SELECT\n 1 "), "SELECT 1");
+        assert_eq!(beginning("CREATE ROLE a PASSWORD 'geheim'"), "CREATE ROLE a PASSWORD ...");
+        assert_eq!(beginning("DO $$ secret $$"), "DO ...");
+        assert_eq!(beginning(&"é".repeat(90)), format!("{} ...", "é".repeat(60)));
+    }
+}

@@ -1,0 +1,123 @@
+//! Taking the databases of clients away again.
+use super::making::drop_database;
+use super::state::{self, State};
+use super::{ClientDatabase, check_clients};
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::sessions::Sessions;
+use crate::sql::Ident;
+
+/// What became of the clients that were to go, each list in the order in which they were given.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DeprovisionReport {
+    /// Those whose database and role are gone.
+    pub dropped: Vec<ClientDatabase>,
+    /// Those of whom there was nothing.
+    pub absent: Vec<ClientDatabase>,
+    /// Those that could not be dropped, and why.
+    pub failed: Vec<(ClientDatabase, Error)>,
+}
+
+impl Cluster {
+    /// Archives the database of each client, and drops it and its role; one after the other. The role cannot log in and
+    /// the sessions in the database are ended before the closure is called, with a connection to that database, to
+    /// archive it: nothing is written after that is lost. If the closure fails, the role can log in again, and nothing is
+    /// dropped. What [`provision`](Cluster::provision) left half made is dropped, and not archived.
+    ///
+    /// It can be called again, and goes on where a program that was killed left off.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for names that no server would take, in a transaction and in a plan. What goes wrong with one
+    /// client is in the report: [`Error::AlreadyExists`] for a database that does not belong to the client's role, or to
+    /// which everybody may connect: `provision` did not make it so.
+    pub fn deprovision(
+        &self,
+        clients: &[ClientDatabase],
+        mut archive: impl FnMut(&ClientDatabase, &Cluster) -> Result<()>,
+    ) -> Result<DeprovisionReport> {
+        self.deprovision_each(clients, |client| {
+            let there = self.beside_in(&client.database)?;
+            archive(client, &there)
+        })
+    }
+
+    /// Drops the database and the role of each client without an archive, as [`deprovision`](Cluster::deprovision) does
+    /// with one: what is in the databases is lost.
+    ///
+    /// # Errors
+    /// As for [`deprovision`](Cluster::deprovision).
+    pub fn deprovision_without_archive(&self, clients: &[ClientDatabase]) -> Result<DeprovisionReport> {
+        self.deprovision_each(clients, |_| Ok(()))
+    }
+
+    fn deprovision_each(
+        &self,
+        clients: &[ClientDatabase],
+        mut archive: impl FnMut(&ClientDatabase) -> Result<()>,
+    ) -> Result<DeprovisionReport> {
+        self.check_outside("deprovision databases")?;
+        check_clients(clients)?;
+        let mut report = DeprovisionReport::default();
+        for client in clients.iter().cloned() {
+            match self.deprovision_one(&client, &mut archive) {
+                Ok(true) => report.dropped.push(client),
+                Ok(false) => report.absent.push(client),
+                Err(error) => report.failed.push((client, error)),
+            }
+        }
+        self.refresh();
+        Ok(report)
+    }
+
+    /// Returns whether there was something.
+    fn deprovision_one(
+        &self,
+        client: &ClientDatabase,
+        archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
+    ) -> Result<bool> {
+        let seen = state::look(self, client)?;
+        match &seen {
+            State::Absent => return Ok(false),
+            State::Taken(error) => return Err(error.clone()),
+            State::Half(process) => state::wait_for_end(self, client, process)?,
+            State::Complete => {
+                self.roles().refresh();
+                let login = self.roles().get(client.role.as_str())?.login;
+                self.set_login(client, "NOLOGIN")?;
+                let archived = self.end_sessions_in(&client.database).and_then(|()| archive(client));
+                if let Err(error) = archived {
+                    let again = if login { self.set_login(client, "LOGIN") } else { Ok(()) };
+                    return Err(match again {
+                        Ok(()) => error,
+                        Err(login) => error.and(&format!("its role cannot log in ({login})")),
+                    });
+                }
+            }
+        }
+        // From here on the client is incomplete, and any later run knows it.
+        state::claim(self, client, &seen)?;
+        drop_database(self, &client.database)?;
+        self.roles().refresh();
+        self.roles().get(client.role.as_str())?.drop_after_terminating()?;
+        Ok(true)
+    }
+
+    fn set_login(&self, client: &ClientDatabase, word: &'static str) -> Result<()> {
+        let statement = sql!("ALTER ROLE {} {}", Ident(&client.role), word);
+        self.session().run(&format!("alter role {:?}", client.role), &[statement]).map(drop)
+    }
+
+    fn end_sessions_in(&self, database: &str) -> Result<()> {
+        self.disconnect_from(database);
+        let report = self.terminate(Sessions::new().databases([database]))?;
+        match report.remaining.iter().chain(&report.refused).next() {
+            None => Ok(()),
+            Some(session) => Err(Error::Conflict {
+                what: format!("database {database:?}"),
+                mine: "to archive and drop it".into(),
+                theirs: format!("process {}, whose session does not end or may not be ended", session.pid),
+            }),
+        }
+    }
+}
