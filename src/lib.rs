@@ -54,6 +54,7 @@ mod sessions;
 mod shell;
 mod sides;
 mod signature;
+pub mod snapshot;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
