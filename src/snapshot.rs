@@ -46,7 +46,7 @@ pub use selection::SnapshotOptions;
 pub use structure::StructureChange;
 
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kinds::Database;
 use crate::object::Object;
 use crate::script::Script;
@@ -69,7 +69,7 @@ impl Snapshots {
     /// The snapshots that the current role may look into, the newest first. Two round trips, however many there are.
     ///
     /// # Errors
-    /// [`Error::Connection`] and [`Error::Server`]; [`Error::Invalid`] for one that a newer version of this library made.
+    /// [`Error::Connection`](crate::Error::Connection) and [`Error::Server`](crate::Error::Server); [`Error::Invalid`](crate::Error::Invalid) for one that a newer version of this library made.
     pub fn list(&self) -> Result<Vec<Snapshot>> {
         take::list(&self.cluster)
     }
@@ -77,10 +77,9 @@ impl Snapshots {
     /// The snapshot of this name: the whole name of its schema.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; as for [`list`](Snapshots::list).
+    /// [`Error::NotFound`](crate::Error::NotFound); as for [`list`](Snapshots::list).
     pub fn get(&self, name: &str) -> Result<Snapshot> {
-        let found = self.list()?.into_iter().find(|snapshot| snapshot.name == name);
-        found.ok_or_else(|| Error::NotFound { what: format!("snapshot {name:?}") })
+        take::get(&self.cluster, name)
     }
 
     /// Copies the rows of tables, and the values of sequences, as they are at one moment: all or nothing, in a transaction
@@ -95,8 +94,8 @@ impl Snapshots {
     /// In a plan it is collected, and the snapshot that is returned has its tables, but no rows yet.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where a schema or a pattern has no table; [`Error::Denied`] without CREATE on the database and
-    /// SELECT on all that is copied, and where row level security would hide rows; [`Error::Conflict`] if others keep
+    /// [`Error::NotFound`](crate::Error::NotFound) where a schema or a pattern has no table; [`Error::Denied`](crate::Error::Denied) without CREATE on the database and
+    /// SELECT on all that is copied, and where row level security would hide rows; [`Error::Conflict`](crate::Error::Conflict) if others keep
     /// making and dropping such tables.
     pub fn take(&self, options: &SnapshotOptions) -> Result<Snapshot> {
         take::take(&self.cluster, options)
@@ -107,7 +106,7 @@ impl Snapshots {
     /// full, at one moment, under the same locks as for [`take`](Snapshots::take).
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Denied`], [`Error::Server`].
+    /// [`Error::NotFound`](crate::Error::NotFound), [`Error::Denied`](crate::Error::Denied), [`Error::Server`](crate::Error::Server).
     pub fn compare(&self, name: &str) -> Result<SnapshotDifference> {
         compare::compare(&self.cluster, &self.get(name)?)
     }
@@ -131,8 +130,8 @@ impl Snapshots {
     /// In a plan it is collected; what it printed is worked out again when the plan is applied.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Invalid`] for what is refused, and inside a REPEATABLE READ transaction; [`Error::Denied`]
-    /// if the current role does not own the tables, or if the snapshot's owner could not write to them; [`Error::Server`] for rows that
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Invalid`](crate::Error::Invalid) for what is refused, and inside a REPEATABLE READ transaction; [`Error::Denied`](crate::Error::Denied)
+    /// if the current role does not own the tables, or if the snapshot's owner could not write to them; [`Error::Server`](crate::Error::Server) for rows that
     /// a constraint does not take any more.
     pub fn revert(&self, name: &str, options: &RevertOptions) -> Result<RevertReport> {
         revert::revert(&self.cluster, &self.get(name)?, options)
@@ -141,7 +140,7 @@ impl Snapshots {
     /// Drops a snapshot: its tables and its schema, and nothing that somebody else made on top of them.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Server`] names what depends on it; [`Error::Denied`].
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Server`](crate::Error::Server) names what depends on it; [`Error::Denied`](crate::Error::Denied).
     pub fn drop(&self, name: &str) -> Result<()> {
         self.drop_all(&[self.get(name)?])
     }
@@ -166,7 +165,7 @@ impl Snapshots {
     /// Drops snapshots by age and number, but never the newest, and returns them. In a plan it returns those that would be dropped.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the options say neither; as for [`drop`](Snapshots::drop): those before are gone then.
+    /// [`Error::Invalid`](crate::Error::Invalid) if the options say neither; as for [`drop`](Snapshots::drop): those before are gone then.
     pub fn prune(&self, options: &PruneOptions) -> Result<Vec<Snapshot>> {
         options.check()?;
         let old = prune::choose(self.list()?, options, prune::now(&self.cluster)?);
@@ -181,7 +180,7 @@ impl Snapshots {
     /// did not come to its end leaves nothing, and the snapshot is still there. In a plan it is a step of its own.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::AlreadyExists`] if there is something at the path; [`Error::Io`]; [`Error::Invalid`]
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::AlreadyExists`](crate::Error::AlreadyExists) if there is something at the path; [`Error::Io`](crate::Error::Io); [`Error::Invalid`](crate::Error::Invalid)
     /// if what was read back is something else.
     pub fn archive(&self, name: &str, directory: &Path, options: &ArchiveOptions) -> Result<ArchiveReport> {
         archive::archive(&self.cluster, &self.get(name)?, directory, options)
@@ -191,7 +190,7 @@ impl Snapshots {
     /// Refused in a plan.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Invalid`] for an archive that is not whole or was changed; [`Error::AlreadyExists`] if there is such a
+    /// [`Error::Io`](crate::Error::Io) and [`Error::Invalid`](crate::Error::Invalid) for an archive that is not whole or was changed; [`Error::AlreadyExists`](crate::Error::AlreadyExists) if there is such a
     /// snapshot.
     pub fn load(&self, directory: &Path) -> Result<Snapshot> {
         load::load(&self.cluster, directory)
@@ -204,8 +203,8 @@ impl Snapshots {
     /// It needs CREATEDB, and no other session in the database; it cannot run in a transaction.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the sessions that are in the way, and says the size if it is over the limit;
-    /// [`Error::AlreadyExists`], [`Error::Denied`].
+    /// [`Error::Invalid`](crate::Error::Invalid) names the sessions that are in the way, and says the size if it is over the limit;
+    /// [`Error::AlreadyExists`](crate::Error::AlreadyExists), [`Error::Denied`](crate::Error::Denied).
     pub fn copy_database(&self, options: &DatabaseCopyOptions) -> Result<Object<Database>> {
         database_copy::copy(&self.cluster, options)
     }

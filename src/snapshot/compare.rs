@@ -13,7 +13,7 @@ use crate::sql::{Ident, Lit, Sql};
 use std::collections::BTreeMap;
 
 /// How the tables and sequences of a snapshot differ from what they were.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SnapshotDifference {
     /// Each table of the snapshot, also those that are the same.
@@ -76,40 +76,35 @@ pub(super) fn compare(cluster: &Cluster, snapshot: &Snapshot) -> Result<Snapshot
         |survey| Ok(still_there(snapshot, survey)),
         |moment| {
             check_copies(session, &action, snapshot)?;
-            let mut difference = SnapshotDifference {
-                new_partitions: new_partitions(snapshot, moment),
+            Ok(SnapshotDifference {
+                tables: tables(session, &action, snapshot, moment)?,
                 sequences: sequences(session, &action, snapshot, moment)?,
-                ..SnapshotDifference::default()
-            };
-            let keys = keys(session, &action, moment)?;
-            let structures: Vec<_> = snapshot.tables.iter().map(|table| (table, changes_of(table, moment))).collect();
-            let questions: Vec<Sql> = structures
-                .iter()
-                .map(|(table, structure)| {
-                    let oid = moment
-                        .chosen
-                        .tables()
-                        .find(|relation| relation.name == table.name)
-                        .map(|relation| relation.oid);
-                    let none = Vec::new();
-                    let key = oid.and_then(|oid| keys.get(&oid)).unwrap_or(&none);
-                    to_compare(snapshot, table, oid.is_some(), structure, key)
-                })
-                .collect();
-            let answers = session.run(&action, &questions)?;
-            for ((table, structure), rows) in structures.into_iter().zip(answers) {
-                let row = rows.first().ok_or_else(no_answer)?;
-                difference.tables.push(TableDifference {
-                    name: table.name.clone(),
-                    structure,
-                    rows_added: row.number("added")?,
-                    rows_removed: row.number("removed")?,
-                    rows_changed: row.number("changed")?,
-                });
-            }
-            Ok(difference)
+                new_partitions: new_partitions(snapshot, moment),
+            })
         },
     )
+}
+
+fn tables(session: &Session, action: &str, snapshot: &Snapshot, moment: &Moment) -> Result<Vec<TableDifference>> {
+    let keys = keys(session, action, moment)?;
+    let none = Vec::new();
+    let (mut differences, mut questions) = (Vec::new(), Vec::new());
+    for table in &snapshot.tables {
+        let structure = changes_of(table, moment);
+        let oid = moment.table(&table.name);
+        let key = oid.and_then(|oid| keys.get(&oid)).unwrap_or(&none);
+        questions.push(to_compare(snapshot, table, oid.is_some(), &structure, key));
+        let name = table.name.clone();
+        differences.push(TableDifference { name, structure, rows_added: 0, rows_removed: 0, rows_changed: 0 });
+    }
+    let answers = session.run(action, &questions)?;
+    for (difference, rows) in differences.iter_mut().zip(answers) {
+        let row = rows.first().ok_or_else(no_answer)?;
+        difference.rows_added = row.number("added")?;
+        difference.rows_removed = row.number("removed")?;
+        difference.rows_changed = row.number("changed")?;
+    }
+    Ok(differences)
 }
 
 /// The columns of primary keys, by table.

@@ -37,7 +37,7 @@ pub(super) fn load(cluster: &Cluster, directory: &Path) -> Result<Snapshot> {
         let loaded = archive.tables(&meanwhile)?;
         let name = schema_name(loaded.taken, &loaded.label, &names);
         session.run(&action, &[sql!("ALTER SCHEMA {} RENAME TO {}", Ident(&meanwhile), Ident(&name))])?;
-        take::read(cluster, &name)
+        take::get(cluster, &name)
     })?;
     cluster.refresh();
     Ok(snapshot)

@@ -2,14 +2,16 @@
 use super::index::{self, ISO};
 use super::name::PREFIX;
 use super::selection::Chosen;
-use super::survey::{Columns, Sort, Survey, columns_of, no_answer, read_columns};
+use super::survey::{Columns, Survey, columns_of, no_answer, read_columns};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::name::Name;
 use crate::row::Row;
 use crate::session::Session;
 use crate::sql::{Lit, Sql};
 use jiff::Timestamp;
 use postgres::error::SqlState;
+use std::collections::BTreeMap;
 
 /// How often it is tried when tables are changed while their locks are waited for.
 const TRIES: u32 = 5;
@@ -27,6 +29,7 @@ pub(super) enum Hold {
 pub(super) struct Moment {
     pub(super) now: Timestamp,
     pub(super) chosen: Chosen,
+    by_name: BTreeMap<Name, u32>,
     pub(super) survey: Survey,
     pub(super) columns: Columns,
     /// The names of schemas that a new snapshot cannot have.
@@ -77,21 +80,25 @@ pub(super) fn at_one_moment<R>(
     let mut tried = 0;
     loop {
         let before = choose(&Survey::ask(session, action)?)?;
-        let mut chosen_anew = false;
+        let (mut chosen_anew, mut locked) = (false, false);
         let result = session.atomically(action, |transaction| {
-            let moment = Moment::read(&transaction.send(&opening(&before, hold, around))?, &choose)?;
+            let answers = transaction.send(&opening(&before, hold, around))?;
+            locked = true;
+            let moment = Moment::read(&answers, &choose)?;
             if moment.chosen != before {
                 chosen_anew = true;
                 return Err(changed(action));
             }
             let moment = moment.with_columns(session, action)?;
             let result = f(&moment)?;
-            session.run(action, &[bring_back()])?;
+            if around != Around::Nothing {
+                session.run(action, &[bring_back()])?;
+            }
             Ok(result)
         });
         tried += 1;
         match result {
-            Err(error) if tried < TRIES && (chosen_anew || met_another(&error)) => {}
+            Err(error) if tried < TRIES && (chosen_anew || met_another(&error, locked)) => {}
             result => return result.map(|(result, _)| result),
         }
     }
@@ -112,14 +119,21 @@ impl Moment {
         let [.., relations, sequences, clock, names, grantees] = answers else { return Err(no_answer()) };
         let survey = Survey::read_both(relations, sequences)?;
         let texts = |rows: &[Row]| rows.iter().map(|row| row.text("name")).collect::<Result<_>>();
+        let chosen = choose(&survey)?;
         Ok(Self {
             now: index::moment(clock.first().ok_or_else(no_answer)?, "now")?,
-            chosen: choose(&survey)?,
+            by_name: chosen.tables().map(|table| (table.name.clone(), table.oid)).collect(),
+            chosen,
             survey,
             columns: Columns::new(),
             taken_names: texts(names)?,
             grantees: texts(grantees)?,
         })
+    }
+
+    /// The OID of a table that was chosen.
+    pub(super) fn table(&self, name: &Name) -> Option<u32> {
+        self.by_name.get(name).copied()
     }
 
     fn with_columns(mut self, session: &Session, action: &str) -> Result<Self> {
@@ -156,7 +170,8 @@ pub(super) fn lock(chosen: &Chosen, mode: &'static str) -> Option<Sql> {
     (!names.is_empty()).then(|| sql!("LOCK TABLE {} IN {} MODE", names, mode))
 }
 
-fn clock() -> Sql {
+/// The server's time: the one that snapshots are dated by.
+pub(super) fn clock() -> Sql {
     sql!("SELECT pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', {}) AS now", ISO)
 }
 
@@ -214,16 +229,10 @@ fn changed(action: &str) -> Error {
     }
 }
 
-/// Whether somebody dropped one of the tables, or made a snapshot of the same name, at the same moment.
-fn met_another(error: &Error) -> bool {
-    let codes = [SqlState::UNDEFINED_TABLE, SqlState::DUPLICATE_SCHEMA];
+/// Whether somebody dropped one of the tables before it was locked, or made a snapshot of the same name at the same moment.
+fn met_another(error: &Error, locked: bool) -> bool {
+    let is = |code: SqlState| error.code() == Some(&code);
     // Names of indexes are not translated.
-    error.code().is_some_and(|code| codes.contains(code)) || error.to_string().contains("pg_namespace_nspname_index")
-}
-
-/// The partitions of a partitioned table that have rows.
-pub(super) fn leaves(survey: &Survey, partitioned: u32) -> impl Iterator<Item = &super::survey::Relation> {
-    let is_leaf =
-        move |part: &&super::survey::Relation| part.sort != Sort::Partitioned && part.ancestors.contains(&partitioned);
-    survey.relations.iter().filter(is_leaf)
+    let same_name = is(SqlState::DUPLICATE_SCHEMA) || error.to_string().contains("pg_namespace_nspname_index");
+    same_name || !locked && is(SqlState::UNDEFINED_TABLE)
 }

@@ -44,7 +44,7 @@ mod tests {
             let name = named(&label, &[]);
             assert!(name.len() <= 63 && name.len() > 59, "{name}");
             assert!(name.starts_with("pgsteward_snapshot_20261121T120000Z_"), "{name}");
-            let second = named(&label, &[name.clone()]);
+            let second = named(&label, std::slice::from_ref(&name));
             assert!(second.len() <= 63 && second.ends_with("_2") && second != name, "{second}");
             assert!(second.starts_with("pgsteward_snapshot_20261121T120000Z_"), "{second}");
         }

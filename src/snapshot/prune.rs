@@ -1,5 +1,6 @@
 //! Which snapshots are too old or too many.
 use super::index::{Snapshot, moment};
+use super::moment::clock;
 use super::survey::no_answer;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -35,11 +36,7 @@ impl PruneOptions {
 
 /// The server's time: the one that snapshots are dated by.
 pub(super) fn now(cluster: &Cluster) -> Result<Timestamp> {
-    let question = sql!(
-        "SELECT pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC', {}) AS now",
-        super::index::ISO
-    );
-    let answers = cluster.session().run("ask for the time", &[question])?;
+    let answers = cluster.session().run("ask for the time", &[clock()])?;
     moment(answers.iter().flatten().next().ok_or_else(no_answer)?, "now")
 }
 

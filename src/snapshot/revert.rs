@@ -132,7 +132,7 @@ impl Revert<'_> {
         problems.extend(partitions.iter().map(|name| {
             format!("table {name} has become a partition of a table in the snapshot, and is not in it: detach it first")
         }));
-        problems.extend(self.surroundings.from_outside(self.moment).iter().map(|key| {
+        problems.extend(self.surroundings.outside_keys(self.moment).iter().map(|key| {
             let (name, from, to) = (&key.name, &key.from.1, &key.to.1);
             format!("table {from} refers to {to} (foreign key {name:?}) and is not in the snapshot: drop the key first, and add it again afterwards")
         }));
@@ -178,8 +178,8 @@ impl Revert<'_> {
     /// Tables with foreign keys are filled by one statement: the keys are checked at its end, when all rows are there,
     /// in whatever circle they refer to each other.
     fn to_fill(&self) -> Vec<Sql> {
-        let mut statements = Vec::new();
-        let mut tied = Vec::new();
+        let in_keys = self.surroundings.tied();
+        let (mut statements, mut tied) = (Vec::new(), Vec::new());
         for table in &self.snapshot.tables {
             let columns = list(&table.columns);
             let names = if columns.is_empty() { Sql::default() } else { sql!("({}) ", columns) };
@@ -190,8 +190,7 @@ impl Revert<'_> {
                 columns,
                 self.snapshot.copy_of(table)
             );
-            let now = self.moment.chosen.tables().find(|relation| relation.name == table.name);
-            match now.is_some_and(|relation| self.surroundings.is_tied(relation.oid)) {
+            match self.moment.table(&table.name).is_some_and(|oid| in_keys.contains(&oid)) {
                 true => tied.push(sql!("{} AS ({})", Ident(&table.number.to_string()), insert)),
                 false => statements.push(insert),
             }

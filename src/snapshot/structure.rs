@@ -1,13 +1,13 @@
 //! What has become of the tables of a snapshot since it was taken.
 use super::index::{Snapshot, SnapshotTable};
-use super::moment::{Moment, leaves};
+use super::moment::Moment;
 use super::selection::{Chosen, lock_order};
 use super::survey::{Relation, Sort, StoredColumn, Survey, no_answer};
 use crate::error::{Error, Result};
 use crate::name::{Name, Printed};
 use crate::session::Session;
 use crate::sql::{Ident, Sql};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// How a table differs from what it was when a snapshot of it was taken.
@@ -64,7 +64,7 @@ pub(super) fn still_there(snapshot: &Snapshot, survey: &Survey) -> Chosen {
 
 /// How one table differs from what it was.
 pub(super) fn changes_of(table: &SnapshotTable, moment: &Moment) -> Vec<StructureChange> {
-    let Some(now) = moment.chosen.tables().find(|relation| relation.name == table.name) else {
+    let Some(now) = moment.table(&table.name) else {
         let elsewhere = moment.survey.relations.iter().find(|relation| relation.oid == table.oid);
         return vec![match elsewhere.filter(|relation| relation.name != table.name) {
             Some(relation) => StructureChange::Renamed(relation.name.clone()),
@@ -72,7 +72,7 @@ pub(super) fn changes_of(table: &SnapshotTable, moment: &Moment) -> Vec<Structur
         }];
     };
     let none = Vec::new();
-    changes_between(&table.columns, moment.columns.get(&now.oid).unwrap_or(&none))
+    changes_between(&table.columns, moment.columns.get(&now).unwrap_or(&none))
 }
 
 fn changes_between(then: &[StoredColumn], now: &[StoredColumn]) -> Vec<StructureChange> {
@@ -91,12 +91,13 @@ fn changes_between(then: &[StoredColumn], now: &[StoredColumn]) -> Vec<Structure
 /// Tables that became partitions of a partitioned table which the snapshot holds as a whole.
 pub(super) fn new_partitions(snapshot: &Snapshot, moment: &Moment) -> Vec<Name> {
     let whole = moment.chosen.relations.iter().filter(|relation| relation.sort == Sort::Partitioned);
-    let parts = whole.flat_map(|relation| leaves(&moment.survey, relation.oid)).map(|leaf| &leaf.name);
-    let mut new: Vec<Name> =
-        parts.filter(|name| !snapshot.tables.iter().any(|table| table.name == **name)).cloned().collect();
-    new.sort();
-    new.dedup();
-    new
+    let whole: BTreeSet<u32> = whole.map(|relation| relation.oid).collect();
+    let held: BTreeSet<&Name> = snapshot.tables.iter().map(|table| &table.name).collect();
+    let is_new = |part: &&Relation| {
+        let belongs = part.sort != Sort::Partitioned && part.ancestors.iter().any(|oid| whole.contains(oid));
+        belongs && !held.contains(&part.name)
+    };
+    moment.survey.relations.iter().filter(is_new).map(|part| part.name.clone()).collect()
 }
 
 /// Refuses a snapshot whose copies are not plain tables: to read another thing could run code of whoever made it.

@@ -86,15 +86,16 @@ impl Surroundings {
     }
 
     /// Foreign keys from tables whose rows stay.
-    pub(super) fn from_outside(&self, moment: &Moment) -> Vec<&ForeignKey> {
-        let inside = |oid: u32| moment.chosen.relations.iter().any(|relation| relation.oid == oid);
+    pub(super) fn outside_keys(&self, moment: &Moment) -> Vec<&ForeignKey> {
+        let inside: BTreeSet<u32> = moment.chosen.oids().into_iter().collect();
         // One from a partitioned table of which only the partitions were chosen is not truncated along either.
-        self.foreign_keys.iter().filter(|key| inside(key.to.0) && !inside(key.from.0)).collect()
+        let keys = self.foreign_keys.iter();
+        keys.filter(|key| inside.contains(&key.to.0) && !inside.contains(&key.from.0)).collect()
     }
 
-    /// The tables that no foreign key touches can be filled one by one.
-    pub(super) fn is_tied(&self, oid: u32) -> bool {
-        self.foreign_keys.iter().any(|key| key.from.0 == oid || key.to.0 == oid)
+    /// The tables that foreign keys touch.
+    pub(super) fn tied(&self) -> BTreeSet<u32> {
+        self.foreign_keys.iter().flat_map(|key| [key.from.0, key.to.0]).collect()
     }
 }
 

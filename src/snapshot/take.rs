@@ -46,13 +46,23 @@ pub(super) fn take(cluster: &Cluster, options: &SnapshotOptions) -> Result<Snaps
 }
 
 fn contents<'a>(schema: &'a str, label: &'a str, moment: &'a Moment) -> Contents<'a> {
-    let Moment { now, chosen, survey: _, columns, taken_names: _, grantees } = moment;
+    let Moment { now, chosen, columns, grantees, .. } = moment;
     Contents { schema, label, taken: *now, chosen, columns, grantees }
 }
 
 pub(super) fn list(cluster: &Cluster) -> Result<Vec<Snapshot>> {
-    let (action, session) = ("list the snapshots", cluster.session());
-    let answers = session.run(action, &[index::schemas()])?;
+    read(cluster, index::schemas())
+}
+
+pub(super) fn get(cluster: &Cluster, name: &str) -> Result<Snapshot> {
+    let one = sql!("{} AND n.nspname = {}", index::schemas(), Lit(name));
+    read(cluster, one)?.pop().ok_or_else(|| Error::NotFound { what: format!("snapshot {name:?}") })
+}
+
+/// The newest first.
+fn read(cluster: &Cluster, schemas: Sql) -> Result<Vec<Snapshot>> {
+    let (action, session) = ("read snapshots", cluster.session());
+    let answers = session.run(action, &[schemas])?;
     let schemas: Vec<&Row> = answers.iter().flatten().collect();
     let mut questions: Vec<Sql> = Vec::new();
     for schema in &schemas {
@@ -66,12 +76,4 @@ pub(super) fn list(cluster: &Cluster) -> Result<Vec<Snapshot>> {
     let mut snapshots = pairs.map(|(schema, answers)| index::read(schema, answers)).collect::<Result<Vec<_>>>()?;
     snapshots.sort_by(|a, b| (b.taken, &b.name).cmp(&(a.taken, &a.name)));
     Ok(snapshots)
-}
-
-/// Reads one that is in the current transaction.
-pub(super) fn read(cluster: &Cluster, name: &str) -> Result<Snapshot> {
-    list(cluster)?
-        .into_iter()
-        .find(|snapshot| snapshot.name == name)
-        .ok_or_else(|| Error::NotFound { what: format!("snapshot {name:?}") })
 }

@@ -53,7 +53,7 @@ fn p082_a_snapshot_brings_rows_and_sequences_back_and_leaves_the_tables_what_the
     assert_eq!(snapshot.tables[0].name, Name::new("A.b", "o\"r%d"));
     assert_eq!((snapshot.label.as_str(), snapshot.sequences.len()), ("it's \"before\"", 2));
     assert!(snapshot.bytes > 0 && snapshot.database == cluster.current_database());
-    assert_eq!(cluster.snapshots().list().unwrap(), [snapshot.clone()]);
+    assert_eq!(cluster.snapshots().list().unwrap(), std::slice::from_ref(&snapshot));
     assert!(cluster.snapshots().compare(&snapshot.name).unwrap().is_empty());
 
     run(
@@ -144,14 +144,14 @@ fn p082_triggers_and_rules_do_not_fire_and_are_as_they_were() {
         ALTER TABLE t ENABLE ALWAYS TRIGGER \"al ways\";
         CREATE TRIGGER replica AFTER INSERT ON t EXECUTE PROCEDURE f(); ALTER TABLE t ENABLE REPLICA TRIGGER replica;
         CREATE TRIGGER off AFTER INSERT ON t EXECUTE PROCEDURE f(); ALTER TABLE t DISABLE TRIGGER off;
-        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE PROCEDURE f();
         CREATE TABLE ruled (id int); CREATE RULE instead AS ON INSERT TO ruled DO INSTEAD INSERT INTO fired VALUES ('rule');
         ALTER TABLE t DISABLE TRIGGER \"al ways\"; ALTER TABLE t DISABLE TRIGGER origin;
         INSERT INTO t VALUES (1), (2); ALTER TABLE ruled DISABLE RULE instead; INSERT INTO ruled VALUES (7);
         ALTER TABLE ruled ENABLE ALWAYS RULE instead; ALTER TABLE t ENABLE ALWAYS TRIGGER \"al ways\"; ALTER TABLE t ENABLE TRIGGER origin;
+        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE PROCEDURE f();
         TRUNCATE fired",
     );
-    let modes = "SELECT string_agg(tgname || tgenabled, ',' ORDER BY tgname) || (SELECT ev_enabled FROM pg_rewrite \
+    let modes = "SELECT string_agg(concat(tgname, tgenabled), ',' ORDER BY tgname) || (SELECT ev_enabled::text FROM pg_rewrite \
         WHERE rulename = 'instead') FROM pg_trigger WHERE tgrelid = 't'::regclass";
     let before = text(&cluster, modes);
     let mut options = SnapshotOptions::new("");
@@ -187,13 +187,13 @@ fn p082_partitions_and_inheritance_keep_their_rows_apart() {
     );
     let content = "SELECT (SELECT string_agg(p::text, '') FROM (TABLE p ORDER BY 1) p) || (SELECT string_agg(r::text, '') \
         FROM (TABLE r ORDER BY 1) r) || (SELECT string_agg(c::text, '') FROM (TABLE parent ORDER BY 1) c) || (SELECT count(*) FROM child)";
-    let modes = "SELECT string_agg(tgrelid::regclass::text || tgname || tgenabled, ',' ORDER BY tgrelid::regclass::text, tgname) \
+    let modes = "SELECT string_agg(concat(tgrelid::regclass, tgname, tgenabled), ',' ORDER BY tgrelid::regclass::text, tgname) \
         FROM pg_trigger WHERE tgname = 'each'";
     let (before, triggers) = (text(&cluster, content), text(&cluster, modes));
     let mut options = SnapshotOptions::new("");
     options.tables = ["p", "r", "parent", "child"].map(TablePattern::table).to_vec();
     let snapshot = cluster.snapshots().take(&options).unwrap();
-    assert_eq!(snapshot.tables.iter().map(|table| table.rows).collect::<Vec<_>>(), [1, 1, 1, 2, 2]);
+    assert_eq!(snapshot.tables.iter().map(|table| table.rows).collect::<Vec<_>>(), [1, 1, 2, 1, 2]);
     run(
         &cluster,
         "TRUNCATE p CASCADE; INSERT INTO p VALUES (9, 1); TRUNCATE fired; DELETE FROM parent; INSERT INTO child VALUES (5, 5)",
@@ -421,6 +421,34 @@ fn an_ordinary_owner_can_take_and_revert_and_nobody_else_looks_in() {
 }
 
 #[test]
+fn an_ordinary_owner_can_revert_partitions_with_triggers() {
+    let cluster = fresh();
+    let owner = unique("owner");
+    let database = cluster.current_database().to_owned();
+    run(&cluster, &format!("CREATE ROLE {owner} LOGIN; GRANT CREATE ON DATABASE {database} TO {owner}"));
+    let mine = connect(&database, &owner);
+    run(
+        &mine,
+        "CREATE SCHEMA app; CREATE TABLE app.p (k int) PARTITION BY LIST (k); CREATE TABLE app.p1 PARTITION OF app.p FOR VALUES IN (1);
+        INSERT INTO app.p VALUES (1);
+        CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
+        CREATE TRIGGER each AFTER INSERT ON app.p FOR EACH ROW EXECUTE PROCEDURE app.f()",
+    );
+    let modes = "SELECT string_agg(concat(tgrelid::regclass, tgenabled), ',') FROM pg_trigger WHERE tgname = 'each'";
+    let before = text(&mine, modes);
+    let snapshot = take(&mine, "");
+    run(&mine, "DELETE FROM app.p");
+    let result = mine.snapshots().revert(&snapshot.name, &RevertOptions::new());
+    if major() == 12 {
+        // It takes such a trigger of a partition for one of its own.
+        assert!(matches!(result, Err(Error::Denied { .. })));
+        return;
+    }
+    result.unwrap();
+    assert_eq!((number(&mine, "SELECT count(*) FROM app.p"), text(&mine, modes)), (1, before));
+}
+
+#[test]
 fn rows_that_a_policy_hides_are_an_error_and_not_missing() {
     let cluster = fresh();
     let owner = unique("owner");
@@ -469,5 +497,4 @@ fn a_whole_database_is_copied_and_closed() {
     assert_eq!(number(&connect(&copy.name, "postgres"), "SELECT n::bigint FROM a"), 1);
     let plan = cluster.plan(|c| c.snapshots().copy_database(&DatabaseCopyOptions::new()).map(drop)).unwrap();
     assert!(plan.to_string().contains("ALLOW_CONNECTIONS false"), "{plan}");
-    assert!(major() >= 12);
 }

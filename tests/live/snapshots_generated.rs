@@ -36,9 +36,9 @@ INSERT INTO plain VALUES (1, '{"a": 1}', NULL), (1, '{"a": 1}', NULL), (NULL, NU
 const STATE: &str = r#"
 WITH tables AS (SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('S p.1', 'public', 'log') AND c.relkind IN ('r', 'p', 'v', 'm', 'S'))
-SELECT 'rows ' || relname || (xpath('//x/text()', query_to_xml(format('SELECT string_agg(t::text, %L ORDER BY t::text COLLATE "C") AS x FROM ONLY %s t',
+SELECT 'rows ' || relname || (xpath('//x/text()', query_to_xml(format('SELECT string_agg(entire::text, %L ORDER BY entire::text COLLATE "C") AS x FROM ONLY %s entire',
     '; ', oid::regclass), false, true, '')))::text FROM tables WHERE (SELECT relkind FROM pg_class WHERE oid = tables.oid) IN ('r', 'm')
-UNION ALL SELECT 'sequence ' || relname || (xpath('//x/text()', query_to_xml(format('SELECT last_value::text || is_called AS x FROM %s',
+UNION ALL SELECT 'sequence ' || relname || (xpath('//x/text()', query_to_xml(format('SELECT concat(last_value, is_called) AS x FROM %s',
     oid::regclass), false, true, '')))::text FROM tables WHERE (SELECT relkind FROM pg_class WHERE oid = tables.oid) = 'S'
 UNION ALL SELECT concat_ws(' ', 'relation', c.oid, c.relname, c.relkind, c.relacl, c.relowner, c.relhastriggers, obj_description(c.oid)) FROM pg_class c JOIN tables USING (oid)
 UNION ALL SELECT concat_ws(' ', 'trigger', t.oid, t.tgrelid, t.tgname, t.tgenabled) FROM pg_trigger t JOIN tables ON tables.oid = t.tgrelid
