@@ -4,7 +4,9 @@ use pgsteward::snapshot::{
     AddedColumns, CurrentRows, DatabaseCopyOptions, PruneOptions, RevertOptions, Snapshot, SnapshotOptions,
     StructureChange, TablePattern,
 };
-use pgsteward::{Cluster, Error, Name, sql};
+use pgsteward::{Cluster, Error, Ident, Name, sql};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -89,28 +91,34 @@ fn p082_a_snapshot_brings_rows_and_sequences_back_and_leaves_the_tables_what_the
 #[test]
 fn p082_all_tables_are_of_one_moment() {
     let cluster = fresh();
-    run(&cluster, "CREATE TABLE a (n int); CREATE TABLE b (n int); INSERT INTO a VALUES (0); INSERT INTO b VALUES (0)");
-    let database = cluster.current_database().to_owned();
-    // It takes a while between the other two.
+    // The long one takes a while between the other two.
+    run(&cluster, "CREATE TABLE a AS SELECT 0 AS n; CREATE TABLE b AS TABLE a; CREATE TABLE c AS TABLE a");
     run(&cluster, "CREATE TABLE a_long AS SELECT generate_series(1, 100000)");
-    let (stop, writing) = std::sync::mpsc::channel::<()>();
-    let writer = thread::spawn(move || {
-        let cluster = connect(&database, "postgres");
-        while writing.try_recv().is_err() {
-            run(&cluster, "BEGIN; UPDATE a SET n = n + 1; UPDATE b SET n = n + 1; COMMIT");
-            run(&cluster, "BEGIN; TRUNCATE a; INSERT INTO a SELECT n FROM b; COMMIT");
-        }
+    let writers = [
+        "BEGIN; UPDATE a SET n = n + 1; UPDATE b SET n = n + 1; COMMIT",
+        // Who looks later at a table that was emptied meanwhile would see it empty.
+        "BEGIN; TRUNCATE c; INSERT INTO c VALUES (0); COMMIT",
+    ];
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers = writers.map(|sql| {
+        let (database, stop) = (cluster.current_database().to_owned(), stop.clone());
+        thread::spawn(move || {
+            let cluster = connect(&database, "postgres");
+            while !stop.load(Ordering::Relaxed) {
+                run(&cluster, sql);
+            }
+        })
     });
     for _ in 0..5 {
         let snapshot = take(&cluster, "race");
-        let sums = sql!("SELECT (SELECT n FROM {0}.\"1\")::bigint - (SELECT n FROM {0}.\"3\")",).to_string();
-        let sums = sums.replace("{0}", &sql!("{}", pgsteward::Ident(&snapshot.name)).to_string());
-        assert_eq!(snapshot.rows(), 100_002);
-        assert_eq!(number(&cluster, &sums), 0);
+        assert_eq!(snapshot.rows(), 100_003);
+        let schema = sql!("{}", Ident(&snapshot.name));
+        let apart = sql!("SELECT ((SELECT n FROM {}.\"1\") - (SELECT n FROM {}.\"3\"))::bigint", schema, schema);
+        assert_eq!(number(&cluster, &apart.to_string()), 0);
         cluster.snapshots().drop(&snapshot.name).unwrap();
     }
-    stop.send(()).unwrap();
-    writer.join().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
 }
 
 #[test]
@@ -375,7 +383,7 @@ fn old_snapshots_go_and_the_newest_stays() {
     options.keep = None;
     cluster.snapshots().prune(&options).unwrap();
     assert_eq!(cluster.snapshots().list().unwrap()[0].name, names[3]);
-    run(&cluster, &format!("CREATE VIEW mine AS SELECT * FROM {}.about", sql!("{}", pgsteward::Ident(&names[3]))));
+    run(&cluster, &format!("CREATE VIEW mine AS SELECT * FROM {}.about", sql!("{}", Ident(&names[3]))));
     let error = cluster.snapshots().drop(&names[3]).unwrap_err();
     assert!(error.to_string().contains("mine"), "{error}");
     assert!(cluster.snapshots().get("pgsteward_snapshot_none").unwrap_err().is_not_found());
@@ -415,7 +423,7 @@ fn an_ordinary_owner_can_take_and_revert_and_nobody_else_looks_in() {
     assert!(matches!(&error, Error::Denied { reason, .. } if reason.contains("app.b")), "{error}");
     // And reads nothing that is not a plain table.
     run(&cluster, "ALTER TABLE app.b OWNER TO CURRENT_USER");
-    let schema = sql!("{}", pgsteward::Ident(&snapshot.name));
+    let schema = sql!("{}", Ident(&snapshot.name));
     run(&cluster, &format!("DROP TABLE {schema}.\"1\"; CREATE VIEW {schema}.\"1\" AS SELECT 1 AS id, 1 AS b"));
     assert!(matches!(cluster.snapshots().compare(&snapshot.name), Err(Error::Invalid { .. })));
     run(&cluster, &format!("DROP TABLE {schema}.about; CREATE VIEW {schema}.about AS SELECT 1"));
