@@ -277,12 +277,12 @@ pub(super) fn queries(schema: &str) -> [Sql; 4] {
             index(schema, "about")
         ),
         sql!(
-            "SELECT number::text, schema, name, oid::text, sort, rows::text FROM ONLY {} ORDER BY number, schema, name",
+            "SELECT number::text, schema, name, oid::text, sort, rows::text FROM ONLY {} t ORDER BY t.number, t.schema, t.name",
             index(schema, "tables")
         ),
         sql!(
             "SELECT number::text, name, type_schema, type_name, described, collation_schema, collation_name \
-             FROM ONLY {} ORDER BY number, position",
+             FROM ONLY {} c ORDER BY c.number, c.position",
             index(schema, "columns")
         ),
         sql!(

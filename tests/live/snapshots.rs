@@ -143,6 +143,26 @@ fn p083_tables_of_the_same_name_do_not_mix_and_underscores_mean_themselves() {
 }
 
 #[test]
+fn p082_many_tables_and_columns_keep_to_their_own() {
+    let cluster = fresh();
+    let columns: Vec<String> = (0..25).map(|n| format!("{} AS c{n}", n * 7)).collect();
+    let make = (1..=25).map(|n| format!("CREATE TABLE t{n} AS SELECT 'table {n}' AS own{n}, {};", columns.join(", ")));
+    run(&cluster, &make.collect::<String>());
+    let snapshot = take(&cluster, "");
+    assert_eq!(cluster.snapshots().get(&snapshot.name).unwrap(), snapshot);
+    assert!(cluster.snapshots().compare(&snapshot.name).unwrap().is_empty());
+    let clear = (1..=25).map(|n| format!("UPDATE t{n} SET own{n} = 'other', c{} = 0;", n % 25));
+    run(&cluster, &clear.collect::<String>());
+    cluster.snapshots().revert(&snapshot.name, &discard()).unwrap();
+    for n in 1..=25 {
+        assert_eq!(
+            text(&cluster, &format!("SELECT own{n} FROM t{n} WHERE c24 = 168 AND c9 = 63")),
+            format!("table {n}")
+        );
+    }
+}
+
+#[test]
 fn p082_triggers_and_rules_do_not_fire_and_are_as_they_were() {
     let cluster = fresh();
     run(
