@@ -46,6 +46,8 @@ pub use selection::SnapshotOptions;
 pub use structure::StructureChange;
 
 use crate::cluster::Cluster;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::kinds::Database;
 use crate::object::Object;
@@ -69,7 +71,8 @@ impl Snapshots {
     /// The snapshots that the current role may look into, the newest first. Two round trips, however many there are.
     ///
     /// # Errors
-    /// [`Error::Connection`](crate::Error::Connection) and [`Error::Server`](crate::Error::Server); [`Error::Invalid`](crate::Error::Invalid) for one that a newer version of this library made.
+    /// [`Error::Connection`] and [`Error::Server`]; [`Error::Invalid`] for one that a newer version of this library
+    /// made.
     pub fn list(&self) -> Result<Vec<Snapshot>> {
         take::list(&self.cluster)
     }
@@ -77,36 +80,37 @@ impl Snapshots {
     /// The snapshot of this name: the whole name of its schema.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound); as for [`list`](Snapshots::list).
+    /// [`Error::NotFound`]; as for [`list`](Snapshots::list).
     pub fn get(&self, name: &str) -> Result<Snapshot> {
         take::get(&self.cluster, name)
     }
 
-    /// Copies the rows of tables, and the values of sequences, as they are at one moment: all or nothing, in a transaction
-    /// that is REPEATABLE READ
+    /// Copies the rows of tables, and the values of sequences, as they are at one moment: all or nothing, in a
+    /// transaction that is REPEATABLE READ
     /// ([Transaction Isolation](https://www.postgresql.org/docs/current/transaction-iso.html#XACT-REPEATABLE-READ)).
     ///
     /// The tables are locked with ACCESS SHARE: others read and write, and wait to change definitions or to TRUNCATE.
     /// Within a transaction that is READ COMMITTED they are locked with SHARE instead, so that nobody writes until its
     /// end. Generated columns are not copied, nor are temporary tables, large objects, views, and the tables of
-    /// extensions unless a schema or a pattern names them. Only the current role and superusers can look into the new schema.
+    /// extensions unless a schema or a pattern names them. Only the current role and superusers can look into the new
+    /// schema.
     ///
     /// In a plan it is collected, and the snapshot that is returned has its tables, but no rows yet.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound) where a schema or a pattern has no table; [`Error::Denied`](crate::Error::Denied) without CREATE on the database and
-    /// SELECT on all that is copied, and where row level security would hide rows; [`Error::Conflict`](crate::Error::Conflict) if others keep
-    /// making and dropping such tables.
+    /// [`Error::NotFound`] where a schema or a pattern has no table; [`Error::Denied`] without CREATE on the database
+    /// and SELECT on all that is copied, and where row level security would hide rows; [`Error::Conflict`] if others
+    /// keep making and dropping such tables.
     pub fn take(&self, options: &SnapshotOptions) -> Result<Snapshot> {
         take::take(&self.cluster, options)
     }
 
-    /// Compares the tables and sequences as they are with what they were: how many rows were added, removed and changed, and
-    /// what is different about the columns. The rows are compared by what they say as text; all tables are read in
-    /// full, at one moment, under the same locks as for [`take`](Snapshots::take).
+    /// Compares the tables and sequences as they are with what they were: how many rows were added, removed and
+    /// changed, and what is different about the columns. The rows are compared by what they say as text; all tables are
+    /// read in full, at one moment, under the same locks as for [`take`](Snapshots::take).
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound), [`Error::Denied`](crate::Error::Denied), [`Error::Server`](crate::Error::Server).
+    /// [`Error::NotFound`], [`Error::Denied`], [`Error::Server`].
     pub fn compare(&self, name: &str) -> Result<SnapshotDifference> {
         compare::compare(&self.cluster, &self.get(name)?)
     }
@@ -114,25 +118,25 @@ impl Snapshots {
     /// Brings the tables back to what they were, all or nothing. What there is now is kept as a snapshot first, unless
     /// the options say otherwise.
     ///
-    /// The tables stay the ones they are, with their OIDs, views, foreign keys, grants, policies, triggers and comments:
-    /// they are locked with ACCESS EXCLUSIVE in a fixed order, emptied together by TRUNCATE, and filled from the snapshot
-    /// ([TRUNCATE](https://www.postgresql.org/docs/current/sql-truncate.html)). No trigger or rule of
-    /// the user's fires: those that are on are off meanwhile, and on again afterwards in the mode in which they were. Checks, foreign
-    /// keys and unique constraints are checked by the server as for any INSERT; constraints that may wait are checked
-    /// before the end. Generated columns are computed anew. Sequences take the values that they had, which is
-    /// undone with the rest if it fails.
+    /// The tables stay the ones they are, with their OIDs, views, foreign keys, grants, policies, triggers and
+    /// comments: they are locked with ACCESS EXCLUSIVE in a fixed order, emptied together by TRUNCATE, and filled from
+    /// the snapshot ([TRUNCATE](https://www.postgresql.org/docs/current/sql-truncate.html)). No trigger or rule of the
+    /// user's fires: those that are on are off meanwhile, and on again afterwards in the mode in which they were.
+    /// Checks, foreign keys and unique constraints are checked by the server as for any INSERT; constraints that may
+    /// wait are checked before the end. Generated columns are computed anew. Sequences take the values that they had,
+    /// which is undone with the rest if it fails.
     ///
-    /// Refused, with all reasons at once: a table that is gone or goes by another name, a column that is gone or of another
-    /// type, a column added since (see [`AddedColumns`]), a table that became a partition since, and foreign keys from tables
-    /// that are not in the snapshot, because TRUNCATE is. Transactions of others that began before it, and look at a
-    /// table only afterwards, see it empty.
+    /// Refused, with all reasons at once: a table that is gone or goes by another name, a column that is gone or of
+    /// another type, a column added since (see [`AddedColumns`]), a table that became a partition since, and foreign
+    /// keys from tables that are not in the snapshot, because TRUNCATE is. Transactions of others that began before it,
+    /// and look at a table only afterwards, see it empty.
     ///
     /// In a plan it is collected; what it printed is worked out again when the plan is applied.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Invalid`](crate::Error::Invalid) for what is refused, and inside a REPEATABLE READ transaction; [`Error::Denied`](crate::Error::Denied)
-    /// if the current role does not own the tables, or if the snapshot's owner could not write to them; [`Error::Server`](crate::Error::Server) for rows that
-    /// a constraint does not take any more.
+    /// [`Error::NotFound`]; [`Error::Invalid`] for what is refused, and inside a REPEATABLE READ transaction;
+    /// [`Error::Denied`] if the current role does not own the tables, or if the snapshot's owner could not write to
+    /// them; [`Error::Server`] for rows that a constraint does not take any more.
     pub fn revert(&self, name: &str, options: &RevertOptions) -> Result<RevertReport> {
         revert::revert(&self.cluster, &self.get(name)?, options)
     }
@@ -140,7 +144,7 @@ impl Snapshots {
     /// Drops a snapshot: its tables and its schema, and nothing that somebody else made on top of them.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Server`](crate::Error::Server) names what depends on it; [`Error::Denied`](crate::Error::Denied).
+    /// [`Error::NotFound`]; [`Error::Server`] names what depends on it; [`Error::Denied`].
     pub fn drop(&self, name: &str) -> Result<()> {
         self.drop_all(&[self.get(name)?])
     }
@@ -162,10 +166,11 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Drops snapshots by age and number, but never the newest, and returns them. In a plan it returns those that would be dropped.
+    /// Drops snapshots by age and number, but never the newest, and returns them. In a plan it returns those that would
+    /// be dropped.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if the options say neither; as for [`drop`](Snapshots::drop): those before are gone then.
+    /// [`Error::Invalid`] if the options say neither; as for [`drop`](Snapshots::drop): those before are gone then.
     pub fn prune(&self, options: &PruneOptions) -> Result<Vec<Snapshot>> {
         options.check()?;
         let old = prune::choose(self.list()?, options, prune::now(&self.cluster)?);
@@ -180,31 +185,31 @@ impl Snapshots {
     /// did not come to its end leaves nothing, and the snapshot is still there. In a plan it is a step of its own.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::AlreadyExists`](crate::Error::AlreadyExists) if there is something at the path; [`Error::Io`](crate::Error::Io); [`Error::Invalid`](crate::Error::Invalid)
-    /// if what was read back is something else.
+    /// [`Error::NotFound`]; [`Error::AlreadyExists`] if there is something at the path; [`Error::Io`];
+    /// [`Error::Invalid`] if what was read back is something else.
     pub fn archive(&self, name: &str, directory: &Path, options: &ArchiveOptions) -> Result<ArchiveReport> {
         archive::archive(&self.cluster, &self.get(name)?, directory, options)
     }
 
-    /// Makes a snapshot of an archive, under its old name, all or nothing. The types of its columns must exist.
-    /// Refused in a plan.
+    /// Makes a snapshot of an archive, all or nothing, under a name of its old time and label. The types of its columns
+    /// must exist. Refused in a plan.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) and [`Error::Invalid`](crate::Error::Invalid) for an archive that is not whole or was changed; [`Error::AlreadyExists`](crate::Error::AlreadyExists) if there is such a
-    /// snapshot.
+    /// [`Error::Io`] and [`Error::Invalid`] for an archive that is not whole or was changed; [`Error::Server`] for rows
+    /// or types that this database does not take.
     pub fn load(&self, directory: &Path) -> Result<Snapshot> {
         load::load(&self.cluster, directory)
     }
 
-    /// Copies the whole current database, file by file, into a new one: the snapshot for what is small enough, with
+    /// Copies the whole current database into a new one: the snapshot for what is small enough, with
     /// everything in it ([Template Databases](https://www.postgresql.org/docs/current/manage-ag-templatedbs.html)).
     ///
-    /// Nobody can connect to the copy until its `allow_connections` is set, because privileges on databases are not copied.
-    /// It needs CREATEDB, and no other session in the database; it cannot run in a transaction.
+    /// Nobody can connect to the copy until its `allow_connections` is set, because privileges on databases are not
+    /// copied. It needs CREATEDB, and no other session in the database; it cannot run in a transaction.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) names the sessions that are in the way, and says the size if it is over the limit;
-    /// [`Error::AlreadyExists`](crate::Error::AlreadyExists), [`Error::Denied`](crate::Error::Denied).
+    /// [`Error::Invalid`] names the sessions that are in the way, and says the size if it is over the limit;
+    /// [`Error::AlreadyExists`], [`Error::Denied`].
     pub fn copy_database(&self, options: &DatabaseCopyOptions) -> Result<Object<Database>> {
         database_copy::copy(&self.cluster, options)
     }

@@ -21,7 +21,8 @@ impl Session {
         })
     }
 
-    /// Runs a COPY FROM STDIN of the crate's own with all that a reader gives, or none of it; returns how many rows there were.
+    /// Runs a COPY FROM STDIN of the crate's own with all that a reader gives, or none of it; returns how many rows
+    /// there were.
     pub(crate) fn copy_from(&self, action: &str, sql: &Sql, reader: &mut impl BufRead) -> Result<u64> {
         sql.check()?;
         let mut state = self.ready(action)?;

@@ -122,7 +122,8 @@ fn keys(session: &Session, action: &str, moment: &Moment) -> Result<BTreeMap<u32
     Ok(keys)
 }
 
-/// Counts rows by what they say as text, so that columns of every type can be compared; a hash of 128 bits stands for it.
+/// Counts rows by what they say as text, so that columns of every type can be compared; a hash of 128 bits stands for
+/// it.
 fn to_compare(
     snapshot: &Snapshot,
     table: &SnapshotTable,

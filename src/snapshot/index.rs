@@ -277,7 +277,8 @@ pub(super) fn queries(schema: &str) -> [Sql; 4] {
             index(schema, "about")
         ),
         sql!(
-            "SELECT number::text, schema, name, oid::text, sort, rows::text FROM ONLY {} t ORDER BY t.number, t.schema, t.name",
+            "SELECT number::text, schema, name, oid::text, sort, rows::text FROM ONLY {} t \
+             ORDER BY t.number, t.schema, t.name",
             index(schema, "tables")
         ),
         sql!(

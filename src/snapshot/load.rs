@@ -70,7 +70,8 @@ impl Archive<'_> {
         Ok(snapshot)
     }
 
-    /// Reads a file into a table. A file that was changed is an error when all of it was read, and everything is undone.
+    /// Reads a file into a table. A file that was changed is an error when all of it was read, and everything is
+    /// undone.
     fn fill(&self, table: &Sql, file: &str) -> Result<u64> {
         let name = format!("{file}.copy");
         let Some(sum) = self.sums.get(&name) else { return Err(self.damaged(format!("{SUMS} has no {name}"))) };

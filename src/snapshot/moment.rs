@@ -229,7 +229,8 @@ fn changed(action: &str) -> Error {
     }
 }
 
-/// Whether somebody dropped one of the tables before it was locked, or made a snapshot of the same name at the same moment.
+/// Whether somebody dropped one of the tables before it was locked, or made a snapshot of the same name at the same
+/// moment.
 fn met_another(error: &Error, locked: bool) -> bool {
     let is = |code: SqlState| error.code() == Some(&code);
     // Names of indexes are not translated.

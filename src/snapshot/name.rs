@@ -7,7 +7,8 @@ pub(super) const PREFIX: &str = "pgsteward_snapshot_";
 /// The longest name, in bytes.
 const LONGEST: usize = 63;
 
-/// The name for a moment and a label that none of the others has. A label that does not fit is cut; the moment never is.
+/// The name for a moment and a label that none of the others has. A label that does not fit is cut; the moment never
+/// is.
 pub(super) fn schema_name(taken: Timestamp, label: &str, others: &[String]) -> String {
     let named = |count: u32| {
         let mut name = format!("{PREFIX}{}", taken.strftime("%Y%m%dT%H%M%SZ"));

@@ -6,8 +6,8 @@ use std::iter;
 
 /// A pattern for names of tables: `app.orders`, `app.log_*`, `*.tmp?`, `"My App".*`.
 ///
-/// It is written as SQL writes names, with `*` for any characters and `?` for one; nothing else is a wildcard, least of all
-/// `_` and `%`. Within double quotes every character stands for itself, and upper case is kept. Without a schema it
+/// It is written as SQL writes names, with `*` for any characters and `?` for one; nothing else is a wildcard, least of
+/// all `_` and `%`. Within double quotes every character stands for itself, and upper case is kept. Without a schema it
 /// means schema `public`, as all names here do.
 ///
 /// ```

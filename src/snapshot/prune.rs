@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// Which snapshots [`Snapshots::prune`](super::Snapshots::prune) drops: those that every limit given lets go. The newest stays in any
-/// case.
+/// Which snapshots [`Snapshots::prune`](super::Snapshots::prune) drops: those that every limit given lets go. The
+/// newest stays in any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PruneOptions {

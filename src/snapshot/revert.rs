@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::script::Script;
 use crate::sql::{Ident, Lit, Sql};
+use std::collections::BTreeSet;
 
 /// How [`Snapshots::revert`](super::Snapshots::revert) goes about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,10 +135,13 @@ impl Revert<'_> {
         }));
         problems.extend(self.surroundings.outside_keys(self.moment).iter().map(|key| {
             let (name, from, to) = (&key.name, &key.from.1, &key.to.1);
-            format!("table {from} refers to {to} (foreign key {name:?}) and is not in the snapshot: drop the key first, and add it again afterwards")
+            format!(
+                "table {from} refers to {to} (foreign key {name:?}) and is not in the snapshot: \
+                 drop the key first, and add it again afterwards"
+            )
         }));
-        let there = |name: &Name| self.moment.chosen.sequences.iter().any(|sequence| sequence.name == *name);
-        let gone = self.snapshot.sequences.iter().filter(|sequence| !there(&sequence.name));
+        let there: BTreeSet<&Name> = self.moment.chosen.sequences.iter().map(|sequence| &sequence.name).collect();
+        let gone = self.snapshot.sequences.iter().filter(|sequence| !there.contains(&sequence.name));
         problems.extend(gone.map(|sequence| format!("sequence {} does not exist any more", sequence.name)));
         problems
     }

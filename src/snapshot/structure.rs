@@ -57,8 +57,8 @@ pub(super) fn still_there(snapshot: &Snapshot, survey: &Survey) -> Chosen {
     let mut relations = wanted(&mut snapshot.partitioned.iter(), Sort::Partitioned);
     relations.extend(wanted(&mut snapshot.tables.iter().map(|table| &table.name), Sort::Table));
     relations.sort_by(|a, b| lock_order(a).cmp(&lock_order(b)));
-    let held = |name: &Name| snapshot.sequences.iter().any(|sequence| sequence.name == *name);
-    let sequences = survey.sequences.iter().filter(|sequence| held(&sequence.name)).cloned().collect();
+    let held: BTreeSet<&Name> = snapshot.sequences.iter().map(|sequence| &sequence.name).collect();
+    let sequences = survey.sequences.iter().filter(|sequence| held.contains(&sequence.name)).cloned().collect();
     Chosen { relations, skipped: Vec::new(), sequences }
 }
 

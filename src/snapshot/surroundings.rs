@@ -113,7 +113,8 @@ fn name(row: &Row, schema: &str, name: &str) -> Result<Name> {
     Ok(Name::new(row.text(schema)?, row.text(name)?))
 }
 
-/// All that fires unless the session is a replica's. Triggers of constraints other than the user's own are the server's.
+/// All that fires unless the session is a replica's. Triggers of constraints other than the user's own are the
+/// server's.
 fn switches(oids: &[u32]) -> Sql {
     sql!(
         "SELECT n.nspname AS schema, c.relname AS table_name, s.is_rule::text, s.name, s.mode FROM (\
