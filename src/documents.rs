@@ -21,6 +21,7 @@ documents! {
     Role: "docs/role.md",
     Schema: "docs/schema.md",
     Sequence: "docs/sequence.md",
+    Snapshot: "docs/snapshot.md",
     Table: "docs/table.md",
     View: "docs/view.md",
 }

@@ -292,7 +292,7 @@ fn of_the_connection(error: &postgres::Error) -> bool {
 }
 
 /// What is needed for actions that are no matter of an owner, by how they begin.
-const NEEDS: [(&str, &str); 14] = [
+const NEEDS: [(&str, &str); 15] = [
     ("create role", "the attribute CREATEROLE"),
     ("create database", "the attribute CREATEDB"),
     ("create schema", "GRANT CREATE ON DATABASE"),
@@ -305,6 +305,7 @@ const NEEDS: [(&str, &str); 14] = [
     ("read the password verifier", "a superuser"),
     ("reload", "GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf()"),
     ("become", "membership in the role"),
+    ("take a snapshot", "GRANT CREATE ON DATABASE, and SELECT on the tables and sequences (or pg_read_all_data)"),
     ("execute", "a role that has the right"),
     ("run a script", "a role that has the right"),
 ];

@@ -62,6 +62,7 @@ mod setting;
 mod shell;
 mod sides;
 mod signature;
+pub mod snapshot;
 mod state;
 mod statements;
 #[cfg(feature = "testing")]
