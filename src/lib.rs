@@ -29,6 +29,7 @@
 //! level debug, with secrets as `'********'`.
 #[macro_use]
 mod sql;
+pub mod backup;
 mod change;
 mod cluster;
 mod collection;

@@ -2,12 +2,17 @@
 use super::Session;
 use crate::connect;
 use crate::error::{Error, Result};
-use postgres::Client;
+use postgres::{Client, Config};
 
 impl Session {
     /// Whether this connection can be made again.
     pub(crate) fn can_connect_again(&self) -> bool {
         self.config.is_some()
+    }
+
+    /// The parameters and the role of this connection; none of one that was handed in.
+    pub(crate) fn how_to_connect(&self) -> Option<(&Config, Option<&str>)> {
+        self.config.as_ref().map(|config| (config, self.role.as_deref()))
     }
 
     /// A new connection with the same parameters and role, within the same deadline.
