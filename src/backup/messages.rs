@@ -19,7 +19,8 @@ pub enum MessageKind {
 pub struct ProgramMessage {
     /// What sort of message it is.
     pub kind: MessageKind,
-    /// The object that it is about, as pg_restore names it: its kind, its name, its owner.
+    /// The object that it is about, as pg_restore names it: its kind, its name, its owner. With several jobs it is none
+    /// where their messages are mixed.
     pub object: Option<String>,
     /// The line of the script that it is about, from 1, as psql tells it.
     pub line: Option<u64>,
@@ -57,8 +58,12 @@ const MOST: usize = 4096;
 /// Lines on the way to become messages.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The entry that pg_restore has said it is at.
+    /// The entry that pg_restore has said it is at. It says so once, before the first error of an entry.
     entry: Option<String>,
+    /// Whether an error has come since.
+    used: bool,
+    /// How many errors belong to nobody knows which entry: several jobs have each told one.
+    mixed: usize,
     /// An error or warning that more lines may belong to, and which part of it they continue.
     open: Option<(ProgramMessage, Part)>,
 }
@@ -78,13 +83,21 @@ impl Reader {
             Some(Said::More(part, text)) => self.append(part, text),
             Some(Said::Entry(entry)) => {
                 whole.extend(self.finish());
-                self.entry = Some(entry.to_owned());
+                if self.entry.is_some() && !self.used {
+                    self.mixed = if self.mixed == 0 { 2 } else { self.mixed + 1 };
+                }
+                (self.entry, self.used) = (Some(entry.to_owned()), false);
             }
             Some(Said::Message(message)) => {
                 whole.extend(self.finish());
                 match message.kind {
                     MessageKind::Step => whole.push(message),
-                    _ => self.open = Some((ProgramMessage { object: self.entry.take(), ..message }, Part::Detail)),
+                    MessageKind::Warning => self.open = Some((message, Part::Detail)),
+                    MessageKind::Error => {
+                        let object = if self.mixed == 0 { self.entry.clone() } else { None };
+                        (self.mixed, self.used) = (self.mixed.saturating_sub(1), true);
+                        self.open = Some((ProgramMessage { object, ..message }, Part::Detail));
+                    }
                 }
             }
             None => match self.open {
@@ -217,6 +230,16 @@ mod tests {
         let line = "TABLE a b postgres: could not execute query: ERROR:  no. Detail: because of that. Hint: give up";
         assert_eq!(error.to_string(), line);
         assert_eq!(messages[3].object, None);
+    }
+
+    #[test]
+    fn errors_of_one_entry_have_it_and_those_of_several_jobs_at_once_have_none() {
+        let objects = |text: &str| read(text).into_iter().map(|error| error.object).collect::<Vec<_>>();
+        let (a, b) = ("pg_restore: from TOC entry 1; 1 2 TABLE a o\n", "pg_restore: from TOC entry 2; 1 3 TABLE b o\n");
+        let error = "pg_restore: error: no\n";
+        let [of_a, of_b] = ["a", "b"].map(|name| Some(format!("TABLE {name} o")));
+        assert_eq!(objects(&[a, error, error, b, error].concat()), [of_a.clone(), of_a.clone(), of_b.clone()]);
+        assert_eq!(objects(&[a, b, error, error, a, error].concat()), [None, None, of_a]);
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub enum RestoreTransaction {
 }
 
 /// The options of [pg_restore](https://www.postgresql.org/docs/current/app-pgrestore.html), of PostgreSQL 12 to 18: all but
-/// those of the connection, the input and the list of contents. Names here are names, not patterns.
+/// those of the connection and the input, and `--verbose`, which is always given: without it pg_restore does not say which
+/// object an error is about. Names here are names, not patterns.
 ///
 /// For a plain dump, which psql restores, there are only `on_error`, `transaction` (not [`Of`](RestoreTransaction::Of)) and
 /// `role`; another one is refused by name.
@@ -111,8 +112,6 @@ pub struct RestoreOptions {
     pub use_set_session_authorization: bool,
     /// `--role`: the role to become. None is the role of the cluster's connection, if it has one.
     pub role: Option<String>,
-    /// `--verbose`: tell each step, for [`Progress`](super::Progress).
-    pub verbose: bool,
 }
 
 impl RestoreOptions {
@@ -147,7 +146,8 @@ impl RestoreOptions {
         arguments.value("--transaction-size", size);
         arguments.value("--jobs", self.jobs);
         arguments.value("--role", self.role.as_ref());
-        arguments.flag("--verbose", self.verbose);
+        // Without it, pg_restore does not say which object an error is about.
+        arguments.flag("--verbose", true);
     }
 
     fn of_the_content(&self, arguments: &mut Arguments<'_>) {
@@ -191,13 +191,8 @@ impl RestoreOptions {
     /// The arguments of a psql that restores a plain dump from its standard input.
     pub(super) fn to_psql_arguments(&self, version: &ServerVersion) -> Result<Vec<String>> {
         let mut arguments = Arguments::new("psql", version);
-        let understood = Self {
-            on_error: self.on_error,
-            transaction: self.transaction,
-            role: self.role.clone(),
-            verbose: self.verbose,
-            ..Self::default()
-        };
+        let understood =
+            Self { on_error: self.on_error, transaction: self.transaction, role: self.role.clone(), ..Self::default() };
         let why = "a plain dump is restored as a whole: only on_error, transaction and role are for it";
         arguments.contradicts(*self != understood, "those of pg_restore", why);
         let sized = matches!(self.transaction, RestoreTransaction::Of(_));
