@@ -72,11 +72,12 @@ pub(super) fn back_up(cluster: &Cluster, backup: &Backup, path: &Path, watch: &m
         RowCounts::Exact => Some(Snapshot::export(cluster)?),
     };
     let mut dumper = Dumper::new(cluster, backup, snapshot.as_ref().map(|snapshot| snapshot.name.as_str()))?;
-    match format {
-        DumpFormat::Directory => drop(dumper.command.arg(file_argument(&unfinished.path)?)),
-        // A file for standard output, and no pipe: pg_dump goes back in it to note where each table's data begins.
-        _ => drop(dumper.command.stdout(unfinished.create()?)),
+    // Not standard output: from version 16 on pg_dump appends there, and cannot go back to note where each table's data
+    // begins. What exists it empties, so that the file keeps its mode.
+    if format != DumpFormat::Directory {
+        unfinished.create()?;
     }
+    dumper.command.arg(file_argument(&unfinished.path)?);
     let running = Running::start(&dumper.title, &mut dumper.command)?;
     let size = || fs::metadata(&unfinished.path).map_or(0, |file| if file.is_dir() { 0 } else { file.len() });
     let warnings = process::wait(running, watch, Tolerance::None, size)?;
@@ -211,7 +212,8 @@ pub(super) fn definitions(
     let mut backup = Backup::on_client(&unfinished.path).with(options);
     backup.programs = programs.map(Path::to_owned);
     let mut dumper = Dumper::new(&there, &backup, None)?;
-    let running = Running::start(&dumper.title, dumper.command.stdout(unfinished.create()?))?;
+    unfinished.create()?;
+    let running = Running::start(&dumper.title, dumper.command.arg(file_argument(&unfinished.path)?))?;
     process::wait(running, watch, Tolerance::None, || 0)?;
     list(&unfinished.path, programs, Some(dumper.program.version.major()), watch)
 }

@@ -268,10 +268,7 @@ pub(super) fn back_up(
     }
     let started = Timestamp::now();
     let line = programs.line(name, cluster.current_database(), &dump.to_arguments(&version)?);
-    let script = match format {
-        DumpFormat::Directory => format!("{line} {}", quote(&format!("--file={}", unfinished.path))),
-        _ => format!("{line} >{}", quote(&unfinished.path)),
-    };
+    let script = format!("{line} {}", quote(&format!("--file={}", unfinished.path)));
     let title = format!("{} on the server", backup.title(cluster));
     let warnings = tell(&programs.run(&title, &script, watch)?, &title, watch)?;
     let contents = match format {
