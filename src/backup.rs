@@ -1,7 +1,7 @@
 //! Dumps of databases, and their way back: pg_dump, pg_restore, pg_dumpall and psql, on this machine or on the server's.
 //!
 //! ```no_run
-//! use pgsteward::backup::{Backup, DumpOptions, Restore, RestoreTarget};
+//! use pgsteward::backup::{Backup, DumpOptions, Restore};
 //! use pgsteward::{Cluster, Database};
 //!
 //! # fn main() -> pgsteward::Result<()> {
@@ -10,8 +10,7 @@
 //! options.exclude_table_data = vec!["audit.*".into()];
 //! shop.backup(&Backup::on_client("/backup/shop.dump").with(options))?;
 //!
-//! let copy = RestoreTarget::NewDatabase(Database::new("shop_copy"));
-//! shop.restore(&Restore::on_client("/backup/shop.dump", copy))?;
+//! shop.restore(&Restore::on_client("/backup/shop.dump", Database::new("shop_copy")))?;
 //! # Ok(())
 //! # }
 //! ```
@@ -186,7 +185,7 @@ pub struct Backup {
     pub before: Vec<String>,
     /// A command to run after, in any case.
     pub after: Vec<String>,
-    /// How long it may take. None is for ever.
+    /// How long it may take; each of the commands before and after as long again. None is for ever.
     pub timeout: Option<Duration>,
 }
 
@@ -307,7 +306,7 @@ impl Cluster {
         }
         check_outside(self, "back up a database")?;
         let mut watch = Watch::new(backup.timeout, progress);
-        let run = |words: &[String]| run_command(self, &backup.place, words);
+        let run = |words: &[String]| run_command(self, &backup.place, words, backup.timeout);
         around(&backup.before, &backup.after, run, || match &backup.place {
             Place::Client(path) => on_client::back_up(self, backup, path, &mut watch),
             Place::Program(words) => on_client::back_up_to_program(self, backup, words, &mut watch),
@@ -340,11 +339,11 @@ fn around<R>(
     ran.map(|()| result)
 }
 
-fn run_command(cluster: &Cluster, place: &Place, words: &[String]) -> Result<()> {
+fn run_command(cluster: &Cluster, place: &Place, words: &[String], timeout: Option<Duration>) -> Result<()> {
     match (words.is_empty(), place) {
         (true, _) => Ok(()),
-        (false, Place::Server(_)) => on_server::run(cluster, words, None).map(drop),
-        (false, _) => on_client::run(words),
+        (false, Place::Server(_)) => on_server::run(cluster, words, timeout).map(drop),
+        (false, _) => on_client::run(words, timeout),
     }
 }
 

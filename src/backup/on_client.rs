@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, absolute};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a backup is made with.
 struct Dumper {
@@ -219,11 +220,11 @@ pub(super) fn definitions(
 }
 
 /// Runs a command of the caller's to its end.
-pub(super) fn run(words: &[String]) -> Result<()> {
+pub(super) fn run(words: &[String], timeout: Option<Duration>) -> Result<()> {
     let mut command = command(words)?;
     let running = Running::start(title(words), command.stdin(Stdio::null()).stdout(Stdio::null()))?;
     let mut silent = |_: &super::Progress<'_>| ControlFlow::Continue(());
-    process::wait(running, &mut Watch::new(None, &mut silent), Tolerance::None, || 0).map(drop)
+    process::wait(running, &mut Watch::new(timeout, &mut silent), Tolerance::None, || 0).map(drop)
 }
 
 fn command(words: &[String]) -> Result<Command> {

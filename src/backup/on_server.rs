@@ -330,7 +330,7 @@ pub(super) fn source<'a>(cluster: &Cluster, restore: &'a Restore, file: &'a Serv
         manifest.check(&format!("{path:?} on the server"), &read_digest(&printed.stdout_text())?)?;
     }
     let format = restore.format.or_else(|| manifest.as_ref().map(|manifest| manifest.format));
-    Ok(Source::Server(ServerDump { file, path, format, manifest }))
+    Ok(Source::Server(Box::new(ServerDump { file, path, format, manifest })))
 }
 
 /// Restores a dump of the server's machine into a database that exists.

@@ -23,7 +23,13 @@ pub enum RestoreTarget {
     CurrentDatabase,
     /// A database that is made for it, and dropped again if the restore fails. Where it names no template, it is a copy of
     /// `template0`: what is in `template1` would get in the way.
-    NewDatabase(Database),
+    NewDatabase(Box<Database>),
+}
+
+impl From<Database> for RestoreTarget {
+    fn from(database: Database) -> Self {
+        Self::NewDatabase(Box::new(database))
+    }
 }
 
 /// A dump to be restored: [`Cluster::restore`].
@@ -45,16 +51,16 @@ pub struct Restore {
     pub before: Vec<String>,
     /// A command to run after, in any case.
     pub after: Vec<String>,
-    /// How long it may take. None is for ever.
+    /// How long it may take; each of the commands before and after as long again. None is for ever.
     pub timeout: Option<Duration>,
 }
 
 impl Restore {
     /// All of a dump, up to the first error.
-    pub fn new(place: Place, target: RestoreTarget) -> Self {
+    pub fn new(place: Place, target: impl Into<RestoreTarget>) -> Self {
         Self {
             place,
-            target,
+            target: target.into(),
             options: RestoreOptions::new(),
             format: None,
             programs: None,
@@ -65,17 +71,17 @@ impl Restore {
     }
 
     /// A dump in a file of this machine, restored by the programs of this machine.
-    pub fn on_client(path: impl Into<PathBuf>, target: RestoreTarget) -> Self {
+    pub fn on_client(path: impl Into<PathBuf>, target: impl Into<RestoreTarget>) -> Self {
         Self::new(Place::Client(path.into()), target)
     }
 
     /// A dump that a program of this machine prints: its path or name, and its arguments.
-    pub fn from_program<W: Into<String>>(words: impl IntoIterator<Item = W>, target: RestoreTarget) -> Self {
+    pub fn from_program<W: Into<String>>(words: impl IntoIterator<Item = W>, target: impl Into<RestoreTarget>) -> Self {
         Self::new(Place::Program(words.into_iter().map(Into::into).collect()), target)
     }
 
     /// A dump in a file of the server's machine, restored by the programs of that machine.
-    pub fn on_server(path: impl Into<String>, target: RestoreTarget) -> Self {
+    pub fn on_server(path: impl Into<String>, target: impl Into<RestoreTarget>) -> Self {
         Self::new(Place::Server(ServerFile::new(path)), target)
     }
 
@@ -122,7 +128,7 @@ impl Restore {
 pub(super) enum Source<'a> {
     File { path: &'a Path, format: DumpFormat, manifest: Option<Box<Manifest>> },
     Program(&'a [String], Option<DumpFormat>),
-    Server(on_server::ServerDump<'a>),
+    Server(Box<on_server::ServerDump<'a>>),
 }
 
 impl Source<'_> {
@@ -191,7 +197,7 @@ impl Cluster {
         }
         check_outside(self, "restore a database")?;
         let mut watch = Watch::new(restore.timeout, progress);
-        let run = |words: &[String]| run_command(self, &restore.place, words);
+        let run = |words: &[String]| run_command(self, &restore.place, words, restore.timeout);
         around(&restore.before, &restore.after, run, || {
             // A dump that is missing or damaged is found before anything is made.
             let source = restore.source(self)?;
@@ -206,7 +212,7 @@ impl Cluster {
                     Err(Error::invalid("option create for a restore into a new database", why))
                 }
                 RestoreTarget::NewDatabase(database) => {
-                    let made = Made::create(self, database.clone())?;
+                    let made = Made::create(self, (**database).clone())?;
                     let report = restore.to_database(self, &source, &database.name, &mut watch)?;
                     made.keep();
                     Ok(report)

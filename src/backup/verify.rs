@@ -94,7 +94,7 @@ impl Cluster {
             return Err(crate::Error::invalid("verification of a dump that comes from a program", why));
         }
         let mut watch = Watch::new(restore.timeout, progress);
-        let run = |words: &[String]| run_command(self, &restore.place, words);
+        let run = |words: &[String]| run_command(self, &restore.place, words, restore.timeout);
         around(&restore.before, &restore.after, run, || verify(self, restore, &mut watch))
     }
 }

@@ -84,7 +84,7 @@ fn server_file(path: &Path) -> ServerFile {
 
 /// A restore into a new database.
 fn into_new(place: Place, name: &str, programs: &Path) -> Restore {
-    let mut restore = Restore::new(place, RestoreTarget::NewDatabase(Database::new(name)));
+    let mut restore = Restore::new(place, Database::new(name));
     restore.programs = Some(programs.to_owned());
     restore
 }
@@ -763,4 +763,60 @@ fn a_plan_collects_a_backup_and_a_restore_and_a_transaction_refuses_them() {
     assert!(matches!(error, Error::Invalid { .. }), "{error}");
     let error = cluster.transaction(|| cluster.backup(&backup)).unwrap_err();
     assert!(error.to_string().contains("transaction"), "{error}");
+}
+
+#[test]
+fn a_standby_is_backed_up_with_its_rows_counted() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let standby = server().standby().unwrap();
+    let connected = || Cluster::connect(&standby.dsn_for(cluster.current_database(), "postgres"));
+    wait_until("the standby has the database", || connected().is_ok());
+    let there = connected().unwrap();
+    // What the script makes last.
+    let last = "SELECT 1 FROM pg_largeobject_metadata WHERE lomacl IS NOT NULL";
+    wait_until("the standby has it all", || !there.execute(last, &[]).unwrap().is_empty());
+    let mut backup = on_client(&folder.file("a"), &programs);
+    backup.row_counts = RowCounts::Exact;
+    there.backup(&backup).unwrap();
+    let verified = cluster.verify_backup(&into_new(backup.place, "unused", &programs)).unwrap();
+    assert!(verified.is_good() && verified.tables_compared > 6, "{verified:?}");
+}
+
+/// By itself, and longer than the others:
+/// `cargo test --release --all-features --test live -- --ignored --exact backups::a_gigabyte_comes_back_equal_in_little_memory`
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "writes some gigabytes, and measures the memory of the whole process"]
+fn a_gigabyte_comes_back_equal_in_little_memory() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (fresh(), Folder::new());
+    let fill = "CREATE TABLE t AS SELECT n, repeat(md5(n::text), 32) AS text FROM generate_series(1, 512 * 1024) n; \
+                ALTER TABLE t ADD PRIMARY KEY (n); \
+                SELECT lo_from_bytea(0, decode(repeat(md5(n::text), 256 * 1024), 'hex')) FROM generate_series(1, 128) n";
+    cluster.execute(fill, &[]).unwrap();
+    let sums = checksums(&cluster);
+    let stored = folder.file("stored");
+    let mut to_program = Backup::to_program(["sh", "-c", "cat >\"$0\"", stored.to_str().unwrap()]);
+    to_program.programs = Some(programs.clone());
+    for backup in [on_client(&folder.file("a"), &programs), to_program, on_server(&folder.file("b"), &programs)] {
+        let mut options = DumpOptions::new();
+        options.compression = Some(Compression::None);
+        let started = Instant::now();
+        let report = cluster.backup(&backup.clone().with(options)).unwrap();
+        let (dumped, size) = (started.elapsed(), manifest(&report).size);
+        assert!(size > 1_000_000_000, "{size}");
+        let place = match backup.place {
+            Place::Program(_) => Place::Program(vec!["cat".into(), stored.to_str().unwrap().into()]),
+            place => place,
+        };
+        let (copy, started) = (unique("copy"), Instant::now());
+        cluster.restore(&into_new(place.clone(), &copy, &programs)).unwrap();
+        println!("{size} bytes, {place:?}: dumped in {dumped:?}, restored in {:?}", started.elapsed());
+        assert_eq!(checksums(&cluster.database(&copy).unwrap()), sums);
+        cluster.databases().get(copy).unwrap().drop_force().unwrap();
+    }
+    let peak = crate::support::peak();
+    println!("{peak} bytes of memory");
+    assert!(peak < 64 * 1024 * 1024, "{peak} bytes");
 }
