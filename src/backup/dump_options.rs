@@ -385,3 +385,63 @@ impl DumpOptions {
         arguments.flag("--no-unlogged-table-data", self.no_unlogged_table_data);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(version: &str, set: impl Fn(&mut DumpOptions)) -> Vec<String> {
+        let mut options = DumpOptions::new();
+        set(&mut options);
+        options.to_arguments(&ServerVersion::parse(version).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn p061_options_are_arguments_in_a_fixed_order() {
+        let made = arguments("12", |options| {
+            (options.format, options.jobs, options.compression) =
+                (DumpFormat::Directory, Some(4), Some(Compression::Gzip(9)));
+            (options.sync, options.lock_wait_timeout) = (Sync::No, Some(Duration::from_millis(1500)));
+            options.sections = vec![Section::PreData, Section::PostData];
+            (options.schemas, options.exclude_schemas) = (vec!["a".into(), "b".into()], vec!["c".into()]);
+            (options.tables, options.exclude_tables) = (vec!["t".into()], vec!["u".into()]);
+            options.exclude_table_data = vec!["v".into()];
+            (options.strict_names, options.large_objects) = (true, LargeObjectData::Exclude);
+            (options.clean, options.if_exists, options.create) = (true, true, true);
+            (options.row_form, options.rows_per_insert) = (RowForm::ColumnInserts, Some(7));
+            (options.no_owner, options.no_privileges, options.no_publications) = (true, true, true);
+            (options.no_subscriptions, options.no_tablespaces, options.verbose) = (true, true, true);
+            (options.role, options.superuser) = (Some("r".into()), Some("s".into()));
+        });
+        let expected = "--format=directory --jobs=4 --compress=9 --no-sync --lock-wait-timeout=1500 --role=r --verbose \
+            --section=pre-data --section=post-data --no-blobs --schema=a --schema=b --exclude-schema=c --table=t \
+            --exclude-table=u --exclude-table-data=v --strict-names --clean --if-exists --create --column-inserts \
+            --rows-per-insert=7 --superuser=s --no-owner --no-privileges --no-publications --no-subscriptions \
+            --no-tablespaces";
+        assert_eq!(made.join(" "), expected);
+    }
+
+    #[test]
+    fn compression_is_said_as_each_version_takes_it() {
+        let compress = |version: &str, compression| {
+            arguments(version, |options| options.compression = Some(compression))[1].clone()
+        };
+        assert_eq!(compress("12", Compression::None), "--compress=0");
+        assert_eq!(compress("18", Compression::Gzip(1)), "--compress=1");
+        assert_eq!(compress("16", Compression::Lz4(Some(3))), "--compress=lz4:level=3");
+        assert_eq!(compress("16", Compression::Zstd(None)), "--compress=zstd");
+        assert_eq!(compress("16", Compression::ZstdLong(Some(-5))), "--compress=zstd:level=-5,long");
+        for compression in [Compression::Lz4(None), Compression::Zstd(Some(1)), Compression::ZstdLong(None)] {
+            let mut options = DumpOptions::new();
+            options.compression = Some(compression);
+            assert!(options.to_arguments(&ServerVersion::parse("15.3").unwrap()).is_err(), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn several_jobs_are_for_the_directory_form_alone() {
+        let mut options = DumpOptions::new();
+        options.jobs = Some(2);
+        assert!(options.to_arguments(&ServerVersion::parse("15.3").unwrap()).is_err());
+    }
+}

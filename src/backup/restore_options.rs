@@ -212,3 +212,66 @@ impl RestoreOptions {
         arguments.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p061_options_are_arguments_in_a_fixed_order() {
+        let mut options = RestoreOptions::new();
+        (options.jobs, options.content) = (Some(2), Content::DataOnly);
+        (options.schemas, options.tables, options.functions) =
+            (vec!["a b".into()], vec!["t".into()], vec!["f(integer)".into()]);
+        (options.indexes, options.triggers, options.list_file) =
+            (vec!["i".into()], vec!["g".into()], Some("/l".into()));
+        (options.disable_triggers, options.no_owner, options.role) = (true, true, Some("r".into()));
+        let made = options.to_arguments(&ServerVersion::parse("12.1").unwrap()).unwrap();
+        let expected = [
+            "--exit-on-error",
+            "--jobs=2",
+            "--role=r",
+            "--verbose",
+            "--data-only",
+            "--schema=a b",
+            "--table=t",
+            "--index=i",
+            "--function=f(integer)",
+            "--trigger=g",
+            "--use-list=/l",
+            "--disable-triggers",
+            "--no-owner",
+        ];
+        assert_eq!(made, expected);
+    }
+
+    #[test]
+    fn psql_gets_what_it_can_do_and_the_rest_is_refused() {
+        let version = ServerVersion::parse("15.3").unwrap();
+        let mut options = RestoreOptions::new();
+        (options.transaction, options.role) = (RestoreTransaction::Single, Some("it's \"me\"".into()));
+        let expected = [
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--single-transaction",
+            "--command=SET ROLE \"it's \"\"me\"\"\"",
+            "--file=-",
+        ];
+        assert_eq!(options.to_psql_arguments(&version).unwrap(), expected);
+        options.clean = true;
+        assert!(options.to_psql_arguments(&version).is_err());
+    }
+
+    #[test]
+    fn a_transaction_goes_neither_over_errors_nor_over_several_jobs() {
+        let version = ServerVersion::parse("17.0").unwrap();
+        for transaction in [RestoreTransaction::Single, RestoreTransaction::Of(10)] {
+            let options = RestoreOptions { transaction, ..RestoreOptions::new() };
+            assert!(options.to_arguments(&version).is_ok());
+            let over_errors = RestoreOptions { on_error: OnError::Continue, ..options.clone() };
+            assert!(over_errors.to_arguments(&version).is_err());
+            assert!(RestoreOptions { jobs: Some(2), ..options }.to_arguments(&version).is_err());
+        }
+    }
+}
