@@ -247,13 +247,13 @@ fn sha256(path: &Path) -> String {
 fn p062_what_was_cut_off_is_neither_stored_nor_committed() {
     let Some(programs) = programs() else { return };
     let (cluster, folder) = (many_sorts(), Folder::new());
-    // A store that counts what it has as soon as its input ends.
+    // A store that counts what it has as soon as its input ends. One that is waited for in vain is ended.
     let store = folder.file("stored");
     let words = ["sh", "-c", "cat >\"$0.part\" && mv \"$0.part\" \"$0\"", store.to_str().unwrap()];
     let mut options = DumpOptions::new();
     (options.strict_names, options.tables) = (true, vec!["no_such_table".into()]);
     let mut backup = Backup::to_program(words).with(options);
-    backup.programs = Some(programs.clone());
+    (backup.programs, backup.timeout) = (Some(programs.clone()), Some(Duration::from_secs(60)));
     let error = cluster.backup(&backup).unwrap_err();
     assert!(error.to_string().contains("no_such_table"), "{error}");
     assert!(!store.exists());
@@ -522,10 +522,12 @@ fn rows_are_counted_in_the_very_moment_of_the_dump() {
     let Some(programs) = programs() else { return };
     let (cluster, folder) = (many_sorts(), Folder::new());
     let writer = connect(cluster.current_database(), "postgres");
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    // Closed when the other end is dropped, also by an assertion that fails.
+    let (goes_on, stopped) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        let _goes_on = goes_on;
+        scope.spawn(move || {
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
                 writer.execute("INSERT INTO app.parent VALUES (1)", &[]).unwrap();
             }
         });
@@ -542,7 +544,6 @@ fn rows_are_counted_in_the_very_moment_of_the_dump() {
             assert!(verified.tables_compared > 6 && manifest(&report).large_objects == Some(1));
             assert_eq!(verified.objects["TABLE DATA"] as usize, verified.tables_compared);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     let left = "SELECT 1 FROM pg_database WHERE datname LIKE 'pgsteward_verify_%'";
     assert!(cluster.execute(left, &[]).unwrap().is_empty());
