@@ -8,6 +8,7 @@ macro_rules! documents {
 
 documents! {
     Readme: "README.md",
+    Backup: "docs/backup.md",
     Cluster: "docs/cluster.md",
     Database: "docs/database.md",
     Design: "docs/design.md",

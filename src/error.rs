@@ -104,8 +104,8 @@ pub enum Error {
         /// What happened to the connection.
         reason: String,
     },
-    /// A program on the server failed.
-    #[error("{command} {failure}: {stderr}")]
+    /// A program failed, on the server or (`pg_dump`) on this machine.
+    #[error("{command} {failure}{}", after_colon(stderr))]
     OsCommand {
         /// The command.
         command: String,
@@ -281,6 +281,11 @@ impl Error {
             _ => Self::Server { action, cause: Box::new(db.into()) },
         }
     }
+}
+
+/// What a program said, if it said something.
+fn after_colon(stderr: &str) -> String {
+    if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
 }
 
 /// Whether an error without a message of the server's is about the connection, and not about a

@@ -31,6 +31,7 @@
 mod sql;
 #[macro_use]
 mod fields;
+pub mod backup;
 mod cancel;
 mod change;
 mod cluster;

@@ -18,6 +18,11 @@ impl Session {
         Self::open(config, self.role.clone(), self.family.clone())
     }
 
+    /// The parameters and the role of this connection; none of one that was handed in.
+    pub(crate) fn how_to_connect(&self) -> Option<(&Config, Option<&str>)> {
+        self.config.as_ref().map(|config| (config, self.role.as_deref()))
+    }
+
     /// A new connection with the same parameters and role, within the same deadline.
     pub(crate) fn connect_again(&self) -> Result<Client> {
         connect::open(self.config()?, self.role.as_deref()).map(|(client, _)| client)

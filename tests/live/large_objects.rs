@@ -186,14 +186,6 @@ fn a_role_without_rights_is_told_so() {
     assert_eq!((mine.owner.as_str(), all(&mine)), (role.name.as_str(), b"mine".to_vec()));
 }
 
-/// How much memory this process has had at once, in bytes.
-#[cfg(target_os = "linux")]
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
 /// By itself, and longer than the others:
 /// `cargo test --release --all-features --test live -- --ignored --exact large_objects::two_gigabytes_in_little_memory`
 #[cfg(target_os = "linux")]
@@ -205,7 +197,8 @@ fn two_gigabytes_in_little_memory() {
     let object = cluster.large_objects().create_from(io::repeat(0x5a).take(size)).unwrap();
     assert_eq!(object.size().unwrap(), size);
     assert_eq!(object.export(io::sink()).unwrap(), size);
-    assert!(peak() < 64 * 1024 * 1024, "{} bytes", peak());
+    let peak = crate::support::peak();
+    assert!(peak < 64 * 1024 * 1024, "{peak} bytes");
     object.drop().unwrap();
 }
 

@@ -1,4 +1,5 @@
 //! Tests on a real server, which this binary starts by itself; a database each.
+mod backups;
 mod conflicts;
 mod conformance;
 mod connect_access;

@@ -88,3 +88,11 @@ impl Drop for ReturningClients {
         self.clients.drain(..).for_each(|client| drop(client.join()));
     }
 }
+
+/// How much memory this process has had at once, in bytes.
+#[cfg(target_os = "linux")]
+pub fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}

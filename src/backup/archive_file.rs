@@ -1,0 +1,156 @@
+//! A dump on its way to its final path: it is there as a whole, or not at all.
+use super::dump_options::DumpFormat;
+use crate::error::{Error, Result};
+use crate::shell::Directory;
+use crate::sql::hex;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// What to do when there is something at the final path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Existing {
+    /// Nothing is dumped: [`Error::AlreadyExists`](crate::Error::AlreadyExists).
+    #[default]
+    Refuse,
+    /// A new dump takes the place of the file when it is whole. Not of a directory.
+    Replace,
+}
+
+/// The size and the SHA-256 of a dump. For a directory the sum of the sizes, and the hash of what `sha256sum` prints for
+/// its files, in the order of their names' bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Digested {
+    pub(super) size: u64,
+    pub(super) sha256: String,
+}
+
+/// A dump under its temporary name, in the folder of its final one. It is removed when this is dropped unpublished.
+pub(super) struct Unfinished {
+    pub(super) path: PathBuf,
+    published: bool,
+}
+
+/// The temporary name that goes with a final one, and that nobody can guess.
+pub(super) fn temporary_name(name: &str) -> String {
+    let nonce = Directory::new();
+    format!(".{name}.pgsteward-{}.part", nonce.nonce().get(..16).unwrap_or_default())
+}
+
+impl Unfinished {
+    /// A name beside the final path. Refuses what is there, and a folder that is not.
+    pub(super) fn beside(path: &Path, existing: Existing, format: DumpFormat) -> Result<Self> {
+        let action = format!("write {path:?}");
+        let name = path.file_name().ok_or_else(|| Error::invalid(format!("path {path:?}"), "it names no file"))?;
+        let folder = folder_of(path);
+        fs::read_dir(folder).map_err(|error| Error::io(&action, error))?;
+        let there = fs::symlink_metadata(path).ok();
+        let replaceable = existing == Existing::Replace && format != DumpFormat::Directory;
+        if there.is_some_and(|there| !replaceable || there.is_dir()) {
+            return Err(Error::AlreadyExists { what: format!("{path:?}") });
+        }
+        let path = folder.join(temporary_name(&name.to_string_lossy()));
+        Ok(Self { path, published: false })
+    }
+
+    /// Makes it as an empty file that nobody else may read.
+    pub(super) fn create(&self) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&self.path).map_err(|error| Error::io(format!("create {:?}", self.path), error))
+    }
+
+    /// Brings it to the disk and gives it its final name.
+    pub(super) fn publish(mut self, path: &Path, sync: bool, existing: Existing) -> Result<()> {
+        let action = format!("write {path:?}");
+        let failed = |error| Error::io(&action, error);
+        if sync && self.path.is_file() {
+            File::open(&self.path).and_then(|file| file.sync_all()).map_err(failed)?;
+        }
+        if existing == Existing::Refuse && fs::symlink_metadata(path).is_ok() {
+            return Err(Error::AlreadyExists { what: format!("{path:?}") });
+        }
+        fs::rename(&self.path, path).map_err(failed)?;
+        self.published = true;
+        if sync { sync_folder(folder_of(path)).map_err(failed) } else { Ok(()) }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.published {
+            return;
+        }
+        let removed = match self.path.is_dir() {
+            true => fs::remove_dir_all(&self.path),
+            false => fs::remove_file(&self.path),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::warn!("cannot remove the unfinished dump {:?}: {error}", self.path);
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Elsewhere a folder cannot be opened.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Reads a dump from the disk, in bounded memory.
+pub(super) fn digest(path: &Path) -> Result<Digested> {
+    let failed = |error| Error::io(format!("read {path:?}"), error);
+    if !path.is_dir() {
+        return digest_file(path).map_err(failed);
+    }
+    let mut files: Vec<OsString> = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        files.push(entry.map_err(failed)?.file_name());
+    }
+    files.sort();
+    let (mut size, mut hash) = (0, Sha256::new());
+    for name in files {
+        let file = digest_file(&path.join(&name)).map_err(failed)?;
+        size += file.size;
+        hash.update(format!("{}  {}\n", file.sha256, name.to_string_lossy()));
+    }
+    Ok(Digested { size, sha256: hex(&hash.finalize()) })
+}
+
+fn digest_file(path: &Path) -> io::Result<Digested> {
+    let (mut file, mut hash, mut size) = (File::open(path)?, Sha256::new(), 0);
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        hash.update(bytes);
+        size += bytes.len() as u64;
+    }
+    Ok(Digested { size, sha256: hex(&hash.finalize()) })
+}
+
+/// The form of a dump, by how it begins.
+pub(super) fn recognize(path: &Path) -> Result<DumpFormat> {
+    let failed = |error| Error::io(format!("read {path:?}"), error);
+    if path.is_dir() {
+        return Ok(DumpFormat::Directory);
+    }
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(512).read_to_end(&mut start)).map_err(failed)?;
+    Ok(match () {
+        () if start.starts_with(b"PGDMP") => DumpFormat::Custom,
+        () if start.get(257..262) == Some(b"ustar") => DumpFormat::Tar,
+        () => DumpFormat::Plain,
+    })
+}

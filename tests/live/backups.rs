@@ -1,0 +1,823 @@
+//! Dumps of databases, and their way back.
+use crate::support::{connect, fresh, major, server, unique, wait_until};
+use pgsteward::backup::{
+    Backup, BackupReport, Compression, Content, DumpFormat, DumpOptions, Existing, GlobalsOptions, Manifest,
+    MessageKind, OnError, Place, Progress, Restore, RestoreOptions, RestoreTarget, RestoreTransaction, RowCounts,
+    RowForm, ServerFile,
+};
+use pgsteward::testing::{TestServer, TestServerOptions};
+use pgsteward::{Cluster, Database, Error, Ident, Name, Result, Role, sql};
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The directory of client programs that can dump the server; none, and a line that says so, where there is none.
+/// `PGSTEWARD_CLIENT_BIN` names one that is not in the usual place.
+fn programs() -> Option<PathBuf> {
+    let named = std::env::var_os("PGSTEWARD_CLIENT_BIN").map(PathBuf::from);
+    let usual = (major()..=18).map(|major| format!("/usr/lib/postgresql/{major}/bin").into());
+    let all = named.into_iter().chain([server().bin().to_owned()]).chain(usual);
+    let found = all.into_iter().find(|directory| version_of(&directory.join("pg_dump")) >= Some(major()));
+    if found.is_none() {
+        println!("SKIPPED: pg_dump is not installed");
+    }
+    found
+}
+
+fn version_of(program: &Path) -> Option<u32> {
+    let printed = String::from_utf8(Command::new(program).arg("--version").output().ok()?.stdout).ok()?;
+    printed.split("(PostgreSQL) ").nth(1)?.split(['.', ' ', '\n']).next()?.parse().ok()
+}
+
+/// A directory that is removed when this is dropped. Everybody may write to it: the server may be another user.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("pgsteward-test-{}-{}", std::process::id(), unique("backup")));
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The names in it, in order.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = entries.collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn on_client(path: &Path, programs: &Path) -> Backup {
+    let mut backup = Backup::on_client(path);
+    backup.programs = Some(programs.to_owned());
+    backup
+}
+
+fn on_server(path: &Path, programs: &Path) -> Backup {
+    let mut backup = Backup::on_server("x");
+    backup.place = Place::Server(server_file(path));
+    backup.programs = Some(programs.to_owned());
+    backup
+}
+
+fn server_file(path: &Path) -> ServerFile {
+    let mut file = ServerFile::new(path.to_str().unwrap());
+    file.user = Some("postgres".into());
+    file
+}
+
+/// A restore into a new database.
+fn into_new(place: Place, name: &str, programs: &Path) -> Restore {
+    let mut restore = Restore::new(place, Database::new(name));
+    restore.programs = Some(programs.to_owned());
+    restore
+}
+
+fn many_sorts() -> Cluster {
+    let cluster = fresh();
+    let filled = cluster.execute(include_str!("../data/many_sorts.sql"), &[]);
+    filled.unwrap();
+    cluster
+}
+
+/// The definitions of a database, as pg_dump prints them.
+fn definitions(cluster: &Cluster, programs: &Path) -> String {
+    let folder = Folder::new();
+    let mut options = DumpOptions::new();
+    (options.format, options.content) = (DumpFormat::Plain, Content::SchemaOnly);
+    let path = folder.file("definitions.sql");
+    cluster.backup(&on_client(&path, programs).with(options)).unwrap();
+    let text = fs::read_to_string(path).unwrap();
+    // Their key is another one each time.
+    let kept = |line: &&str| !line.starts_with(r"\restrict") && !line.starts_with(r"\unrestrict");
+    text.lines().filter(kept).collect::<Vec<_>>().join("\n")
+}
+
+/// A checksum of the rows of each table, of the values of sequences, and of large objects.
+fn checksums(cluster: &Cluster) -> BTreeMap<String, String> {
+    let tables = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                  WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+    let mut sums = BTreeMap::new();
+    for row in cluster.execute(tables, &[]).unwrap() {
+        let name = Name::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        let sum = sql!(
+            "SELECT coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') || ' ' || count(*) FROM ONLY {} t",
+            name
+        );
+        let sum = cluster.execute(&sum.to_string(), &[]).unwrap()[0].get(0);
+        sums.insert(name.to_string(), sum);
+    }
+    let objects =
+        "SELECT coalesce(string_agg(oid || md5(lo_get(oid)), ',' ORDER BY oid), '') FROM pg_largeobject_metadata";
+    sums.insert("large objects".into(), cluster.execute(objects, &[]).unwrap()[0].get(0));
+    sums
+}
+
+fn exists(database: &str) -> bool {
+    connect("postgres", "postgres").databases().with_system().contains(database).unwrap()
+}
+
+fn manifest(report: &BackupReport) -> &Manifest {
+    report.manifest.as_ref().unwrap()
+}
+
+#[test]
+fn p060_p061_a_database_of_many_sorts_comes_back_equal_in_each_format() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let (before, sums) = (definitions(&cluster, &programs), checksums(&cluster));
+    assert!(sums.len() > 9 && before.len() > 5000);
+    for format in [DumpFormat::Custom, DumpFormat::Tar, DumpFormat::Plain, DumpFormat::Directory] {
+        let path = folder.file(format.name());
+        let mut options = DumpOptions::new();
+        options.format = format;
+        options.jobs = (format == DumpFormat::Directory).then_some(2);
+        let report = cluster.backup(&on_client(&path, &programs).with(options)).unwrap();
+        assert_eq!(manifest(&report), &Manifest::beside(&path).unwrap().unwrap());
+        if format == DumpFormat::Custom {
+            // The table of contents is there once: pg_dump could go back to complete it.
+            let bytes = fs::read(&path).unwrap();
+            let count = bytes.windows(22).filter(|bytes| bytes == b"CREATE TYPE app.mood A").count();
+            assert_eq!(count, 1);
+        }
+        let copy = unique("copy");
+        let mut restore = into_new(Place::Client(path.clone()), &copy, &programs);
+        restore.options.jobs = (format == DumpFormat::Custom || format == DumpFormat::Directory).then_some(2);
+        let report = cluster.restore(&restore).unwrap();
+        assert!(report.errors.is_empty() && report.warnings.is_empty(), "{report:?}");
+        let copy = cluster.database(&copy).unwrap();
+        assert_eq!(definitions(&copy, &programs), before, "{format:?}");
+        assert_eq!(checksums(&copy), sums, "{format:?}");
+    }
+    assert_eq!(folder.names().len(), 8, "{:?}", folder.names());
+}
+
+#[test]
+fn p060_a_database_is_dumped_and_restored_on_the_server() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let (before, sums) = (definitions(&cluster, &programs), checksums(&cluster));
+    for format in [DumpFormat::Custom, DumpFormat::Directory, DumpFormat::Plain] {
+        let name = format!("it's a {}", format.name());
+        let mut file = server_file(Path::new(&name));
+        file.base_path = Some(folder.0.to_str().unwrap().into());
+        let mut options = DumpOptions::new();
+        options.format = format;
+        let mut backup = on_server(Path::new("x"), &programs).with(options);
+        backup.place = Place::Server(file.clone());
+        let report = cluster.backup(&backup).unwrap();
+        // What the server's programs hashed is what is hashed here.
+        assert_eq!(&Manifest::beside(&folder.file(&name)).unwrap().unwrap(), manifest(&report));
+        let copy = unique("copy");
+        cluster.restore(&into_new(Place::Client(folder.file(&name)), &unique("copy"), &programs)).unwrap();
+        cluster.restore(&into_new(Place::Server(file.clone()), &copy, &programs)).unwrap();
+        let copy = cluster.database(&copy).unwrap();
+        assert_eq!((definitions(&copy, &programs), checksums(&copy)), (before.clone(), sums.clone()), "{format:?}");
+        let error = cluster.backup(&backup).unwrap_err();
+        assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
+    }
+    assert_eq!(folder.names().len(), 6, "{:?}", folder.names());
+}
+
+#[test]
+fn p062_commands_run_before_and_after_the_latter_also_on_failure() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (fresh(), Folder::new());
+    let log = folder.file("log");
+    let append = |word: &str| {
+        ["sh", "-c", "echo \"$1\" >>\"$0\"; chmod 666 \"$0\"", log.to_str().unwrap(), word].map(String::from).to_vec()
+    };
+    for (place, target) in [("client", folder.file("a")), ("server", folder.file("b"))] {
+        let mut backup = if place == "client" { on_client(&target, &programs) } else { on_server(&target, &programs) };
+        (backup.before, backup.after) = (append("before; $(x)"), append("after"));
+        cluster.backup(&backup).unwrap();
+        // The file is there by now.
+        assert!(matches!(cluster.backup(&backup), Err(Error::AlreadyExists { .. })));
+        backup.before = vec!["false".into()];
+        assert!(matches!(cluster.backup(&backup), Err(Error::OsCommand { exit_code: Some(1), .. })), "{place}");
+        assert_eq!(fs::read_to_string(&log).unwrap(), "before; $(x)\nafter\nbefore; $(x)\nafter\nafter\n");
+        fs::remove_file(&log).unwrap();
+    }
+}
+
+#[test]
+fn p062_a_dump_goes_into_a_program_and_comes_from_one() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    for format in [DumpFormat::Custom, DumpFormat::Tar, DumpFormat::Plain] {
+        let path = folder.file(format.name());
+        let mut options = DumpOptions::new();
+        options.format = format;
+        let mut backup = Backup::to_program(["sh", "-c", "cat >\"$0\"", path.to_str().unwrap()]).with(options);
+        backup.programs = Some(programs.clone());
+        let report = cluster.backup(&backup).unwrap();
+        assert_eq!(manifest(&report).size, fs::metadata(&path).unwrap().len());
+        assert_eq!(manifest(&report).sha256, sha256(&path));
+        let copy = unique("copy");
+        let place = Place::Program(vec!["cat".into(), path.to_str().unwrap().into()]);
+        let mut restore = into_new(place, &copy, &programs);
+        restore.format = Some(format);
+        cluster.restore(&restore).unwrap();
+        assert_eq!(checksums(&cluster.database(&copy).unwrap()), checksums(&cluster));
+    }
+}
+
+fn sha256(path: &Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn p062_what_was_cut_off_is_neither_stored_nor_committed() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    // A store that counts what it has as soon as its input ends. One that is waited for in vain is ended.
+    let store = folder.file("stored");
+    let words = ["sh", "-c", "cat >\"$0.part\" && mv \"$0.part\" \"$0\"", store.to_str().unwrap()];
+    let mut options = DumpOptions::new();
+    (options.strict_names, options.tables) = (true, vec!["no_such_table".into()]);
+    let mut backup = Backup::to_program(words).with(options);
+    (backup.programs, backup.timeout) = (Some(programs.clone()), Some(Duration::from_secs(60)));
+    let error = cluster.backup(&backup).unwrap_err();
+    assert!(error.to_string().contains("no_such_table"), "{error}");
+    assert!(!store.exists());
+    // A program that fails when it has given half of a script, between two statements.
+    let mut options = DumpOptions::new();
+    options.format = DumpFormat::Plain;
+    let path = folder.file("whole.sql");
+    cluster.backup(&on_client(&path, &programs).with(options)).unwrap();
+    let half = format!("sed '/^CREATE TABLE/q' {} | sed '$d'; sleep 0.3; exit 3", path.display());
+    let target = fresh();
+    let mut restore =
+        Restore::new(Place::Program(vec!["sh".into(), "-c".into(), half]), RestoreTarget::CurrentDatabase);
+    (restore.programs, restore.format) = (Some(programs), Some(DumpFormat::Plain));
+    restore.options.transaction = RestoreTransaction::Single;
+    let error = target.restore(&restore).unwrap_err();
+    assert!(matches!(&error, Error::OsCommand { exit_code: Some(3), .. }), "{error}");
+    assert!(!target.schemas().contains("app").unwrap());
+}
+
+#[test]
+fn p063_what_pg_dump_says_is_told_and_never_in_the_dump() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let mut options = DumpOptions::new();
+    (options.format, options.verbose) = (DumpFormat::Plain, true);
+    let path = folder.file("verbose.sql");
+    let (mut said, mut most) = (Vec::new(), 0);
+    let backup = on_client(&path, &programs).with(options.clone());
+    let report = cluster.backup_with(&backup, &mut |progress| {
+        match progress {
+            Progress::Message(message) => said.push(message.to_string()),
+            Progress::Bytes(bytes) => most = most.max(*bytes),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(report.unwrap().warnings.is_empty());
+    assert!(said.iter().any(|line| line.contains("dumping contents of table")), "{said:?}");
+    assert!(most <= fs::metadata(&path).unwrap().len());
+    let told = said.clone();
+    let inside = |text: &str| told.iter().find(|line| text.contains(line.as_str())).cloned();
+    assert_eq!(inside(&fs::read_to_string(&path).unwrap()), None);
+    cluster.restore(&into_new(Place::Client(path), &unique("copy"), &programs)).unwrap();
+    // On the server, and in an archive.
+    options.format = DumpFormat::Custom;
+    options.compression = Some(Compression::None);
+    for (name, backup) in [
+        ("a", on_client(&folder.file("a"), &programs).with(options.clone())),
+        ("b", on_server(&folder.file("b"), &programs).with(options.clone())),
+    ] {
+        said.clear();
+        let told = cluster.backup_with(&backup, &mut |progress| {
+            if let Progress::Message(message) = progress {
+                said.push(message.to_string());
+            }
+            ControlFlow::Continue(())
+        });
+        told.unwrap();
+        assert!(said.len() > 20);
+        assert_eq!(inside(&String::from_utf8_lossy(&fs::read(folder.file(name)).unwrap())), None);
+        cluster.restore(&into_new(Place::Client(folder.file(name)), &unique("copy"), &programs)).unwrap();
+    }
+}
+
+#[test]
+fn p064_hostile_values_reach_the_programs_as_they_are_and_run_nothing() {
+    let Some(programs) = programs() else { return };
+    let folder = Folder::new();
+    let canary = folder.file("canary");
+    let c = canary.display();
+    let values = [
+        format!("a'; touch {c}; '"),
+        format!("$(touch {c})"),
+        format!("`touch {c}`"),
+        format!("\"; touch {c}; \""),
+        format!("| touch {c}"),
+        format!("a\ntouch {c}\n"),
+        format!("--file={c}"),
+        format!("-f{c}"),
+        format!("x --file={c}"),
+    ];
+    let maintenance = connect("postgres", "postgres");
+    for value in &values {
+        // A database, a schema in it, and a folder by that name.
+        let database = format!("{} {value}", unique("db")).chars().take(40).collect::<String>() + "='";
+        let plain = |name: &str| sql!("CREATE DATABASE {} TEMPLATE template0", Ident(name)).to_string();
+        maintenance.execute(&plain(&database), &[]).unwrap();
+        let cluster = connect(&database, "postgres");
+        let schema: String = value.chars().take(60).collect();
+        cluster.execute(&sql!("CREATE SCHEMA {}", Ident(&schema)).to_string(), &[]).unwrap();
+        cluster.execute(&sql!("CREATE TABLE {}.t (x integer)", Ident(&schema)).to_string(), &[]).unwrap();
+        for place in ["client", "server"] {
+            let name = format!("{} of the {place}", value.replace('/', "%"));
+            let path = folder.file(&name);
+            let mut options = DumpOptions::new();
+            options.schemas = vec![sql!("{}", Ident(&schema)).to_string()];
+            options.strict_names = true;
+            let mut backup = match place {
+                "client" => on_client(&path, &programs),
+                _ => on_server(&path, &programs),
+            };
+            backup = backup.with(options.clone());
+            let report = cluster.backup(&backup).unwrap();
+            assert_eq!(manifest(&report).objects["TABLE"], 1, "{value}");
+            let mut restore = into_new(backup.place.clone(), &format!("{}{value}", unique("c")), &programs);
+            if let RestoreTarget::NewDatabase(database) = &mut restore.target {
+                database.name.truncate(60);
+            }
+            cluster.restore(&restore).unwrap();
+            // A value that matches nothing is the program's error, and nothing else.
+            options.tables = vec![value.clone()];
+            let mut backup = backup.with(options);
+            backup.existing = Existing::Replace;
+            let error = cluster.backup(&backup).unwrap_err();
+            assert!(matches!(error, Error::OsCommand { .. }), "{error}");
+            fs::remove_file(&path).unwrap();
+            fs::remove_file(Manifest::path_for(&path)).unwrap();
+        }
+        assert!(!canary.exists(), "{value}");
+    }
+    assert_eq!(folder.names(), Vec::<String>::new());
+}
+
+#[test]
+fn p065_a_failed_dump_leaves_no_file_and_says_what_the_program_said() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let mut role = Role::new(unique("reader"));
+    role.login = true;
+    let role = cluster.roles().create(role).unwrap();
+    let reader = connect(cluster.current_database(), &role.name);
+    for format in [DumpFormat::Custom, DumpFormat::Directory, DumpFormat::Plain] {
+        let mut options = DumpOptions::new();
+        options.format = format;
+        let error = reader.backup(&on_client(&folder.file("a"), &programs).with(options.clone())).unwrap_err();
+        let Error::OsCommand { exit_code: Some(1), stderr, command, .. } = &error else { panic!("{error}") };
+        assert!(stderr.contains("permission denied"), "{error}");
+        assert_eq!(command, &format!("pg_dump of database {:?}", cluster.current_database()));
+        options.role = Some(role.name.clone());
+        let error = cluster.backup(&on_server(&folder.file("b"), &programs).with(options)).unwrap_err();
+        assert!(error.to_string().contains("permission denied"), "{error}");
+        assert_eq!(folder.names(), Vec::<String>::new());
+    }
+    // An older dump stays as it is when the new one fails.
+    let path = folder.file("kept");
+    let mut backup = on_client(&path, &programs);
+    cluster.backup(&backup).unwrap();
+    let (bytes, names) = (fs::read(&path).unwrap(), folder.names());
+    backup.existing = Existing::Replace;
+    let mut options = DumpOptions::new();
+    options.role = Some(role.name.clone());
+    cluster.backup(&backup.clone().with(options)).unwrap_err();
+    assert_eq!((fs::read(&path).unwrap(), folder.names()), (bytes, names));
+    cluster.execute("INSERT INTO app.parent VALUES (9)", &[]).unwrap();
+    let replaced = cluster.backup(&backup).unwrap();
+    assert_eq!(manifest(&replaced).sha256, sha256(&path));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn p065_a_dump_that_takes_too_long_or_is_given_up_is_ended_and_leaves_nothing() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let other = connect(cluster.current_database(), "postgres");
+    let held = other.transaction(|| {
+        other.execute("LOCK TABLE app.people IN ACCESS EXCLUSIVE MODE", &[])?;
+        for place in ["client", "server"] {
+            let path = folder.file(place);
+            let mut backup = if place == "client" { on_client(&path, &programs) } else { on_server(&path, &programs) };
+            backup.timeout = Some(Duration::from_secs(1));
+            let started = Instant::now();
+            let error = cluster.backup(&backup).unwrap_err();
+            assert!(error.to_string().contains("(timeout)"), "{error}");
+            assert!(started.elapsed() < Duration::from_secs(15));
+        }
+        let mut ticks = 0;
+        let error = cluster.backup_with(&on_client(&folder.file("c"), &programs), &mut |_| {
+            ticks += 1;
+            if ticks > 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(error.unwrap_err().to_string().contains("gave it up"));
+        let mut options = DumpOptions::new();
+        options.lock_wait_timeout = Some(Duration::from_millis(100));
+        let error = cluster.backup(&on_client(&folder.file("d"), &programs).with(options)).unwrap_err();
+        assert!(error.to_string().contains("timeout"), "{error}");
+        assert_eq!(folder.names(), Vec::<String>::new());
+        wait_until("pg_dump is gone from the server", || {
+            let mine =
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pg_dump'";
+            cluster.execute(mine, &[]).unwrap().is_empty()
+        });
+        Ok(())
+    });
+    held.unwrap();
+}
+
+#[test]
+fn p066_a_missing_folder_or_file_is_told_in_the_words_of_the_operating_system() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (fresh(), Folder::new());
+    let missing = folder.file("no").join("file");
+    let mut into_nothing = Backup::to_program([missing.to_str().unwrap()]);
+    into_nothing.programs = Some(programs.clone());
+    let errors = [
+        cluster.backup(&on_client(&missing, &programs)).unwrap_err(),
+        cluster.backup(&on_server(&missing, &programs)).unwrap_err(),
+        cluster.restore(&into_new(Place::Client(missing.clone()), &unique("copy"), &programs)).unwrap_err(),
+        cluster.restore(&into_new(Place::Server(server_file(&missing)), &unique("copy"), &programs)).unwrap_err(),
+        cluster.backup(&into_nothing).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("No such file or directory"), "{error}");
+    }
+    assert_eq!(folder.names(), Vec::<String>::new());
+    let error = cluster.backup(&Backup::on_server("relative")).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+}
+
+#[test]
+fn a_program_that_is_missing_or_too_old_is_refused_before_anything_is_written() {
+    let (cluster, folder) = (fresh(), Folder::new());
+    let old = folder.file("pg_dump");
+    fs::write(&old, "#!/bin/sh\necho 'pg_dump (PostgreSQL) 11.22'\n").unwrap();
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
+    for backup in [on_client(&folder.file("a"), &folder.0), on_server(&folder.file("b"), &folder.0)] {
+        let error = cluster.backup(&backup).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("11.22"), "{error}");
+    }
+    let error = cluster.backup(&on_client(&folder.file("a"), Path::new("/nowhere"))).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("/nowhere"), "{error}");
+    assert_eq!(folder.names(), ["pg_dump"]);
+    // What is found by itself is new enough, or refused.
+    match cluster.backup(&Backup::on_client(folder.file("found"))) {
+        Ok(report) => {
+            assert!(manifest(&report).program_version.split('.').next().unwrap().parse::<u32>().unwrap() >= major())
+        }
+        Err(error) => assert!(matches!(error, Error::Unsupported { .. }), "{error}"),
+    }
+}
+
+#[test]
+fn an_option_that_the_program_does_not_have_is_refused_by_name_before_anything_runs() {
+    let (cluster, folder) = (fresh(), Folder::new());
+    let ran = folder.file("ran");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] || touch {}\necho 'pg_dump (PostgreSQL) {}.0'\n",
+        ran.display(),
+        major()
+    );
+    fs::write(folder.file("pg_dump"), script).unwrap();
+    fs::set_permissions(folder.file("pg_dump"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut options = DumpOptions::new();
+    (options.no_policies, options.filter, options.tables_and_children) = (true, Some("x".into()), vec!["t".into()]);
+    for backup in [on_client(&folder.file("a"), &folder.0), on_server(&folder.file("b"), &folder.0)] {
+        match (major(), cluster.backup(&backup.with(options.clone()))) {
+            (18.., _) => {}
+            (_, Err(Error::Unsupported { what, .. })) => assert!(what.contains("the option --"), "{what}"),
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(ran.exists(), major() >= 18);
+}
+
+#[test]
+fn rows_are_counted_in_the_very_moment_of_the_dump() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let writer = connect(cluster.current_database(), "postgres");
+    // Closed when the other end is dropped, also by an assertion that fails.
+    let (goes_on, stopped) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let _goes_on = goes_on;
+        scope.spawn(move || {
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                writer.execute("INSERT INTO app.parent VALUES (1)", &[]).unwrap();
+            }
+        });
+        for (name, server) in [("a", false), ("b", true)] {
+            let path = folder.file(name);
+            let mut backup = if server { on_server(&path, &programs) } else { on_client(&path, &programs) };
+            backup.row_counts = RowCounts::Exact;
+            let report = cluster.backup(&backup).unwrap();
+            let mut restore = into_new(backup.place, "unused", &programs);
+            restore.options.jobs = Some(2);
+            let verified = cluster.verify_backup(&restore).unwrap();
+            assert!(verified.is_good(), "{verified:?}");
+            assert_eq!(verified.tables_compared, manifest(&report).tables.len());
+            assert!(verified.tables_compared > 6 && manifest(&report).large_objects == Some(1));
+            assert_eq!(verified.objects["TABLE DATA"] as usize, verified.tables_compared);
+        }
+    });
+    let left = "SELECT 1 FROM pg_database WHERE datname LIKE 'pgsteward_verify_%'";
+    assert!(cluster.execute(left, &[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_verification_finds_what_is_not_as_the_manifest_tells() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let path = folder.file("a");
+    let mut backup = on_client(&path, &programs);
+    backup.row_counts = RowCounts::Exact;
+    let report = cluster.backup(&backup).unwrap();
+    let restore = into_new(Place::Client(path.clone()), "unused", &programs);
+    let mut told = manifest(&report).clone();
+    told.tables[0].rows += 1;
+    told.large_objects = Some(7);
+    fs::write(Manifest::path_for(&path), told.to_json()).unwrap();
+    let verified = cluster.verify_backup(&restore).unwrap();
+    assert!(!verified.is_good());
+    let [difference] = &verified.rows[..] else { panic!("{verified:?}") };
+    assert_eq!(difference.found, Some(difference.expected - 1));
+    assert_eq!(verified.large_objects, Some((7, 1)));
+    // A table that cannot be restored: it is in the list of contents, and not in the scratch database.
+    let mut options = DumpOptions::new();
+    options.tables = vec!["app.orders".into()];
+    fs::remove_file(&path).unwrap();
+    cluster.backup(&on_client(&path, &programs).with(options)).unwrap();
+    let verified = cluster.verify_backup(&restore).unwrap();
+    assert!(verified.missing.iter().any(|entry| entry.starts_with("TABLE app orders")), "{verified:?}");
+    assert!(verified.errors.iter().any(|error| error.text.contains("schema \"app\" does not exist")), "{verified:?}");
+    // Another byte.
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    for error in [cluster.verify_backup(&restore).unwrap_err(), cluster.restore(&restore).unwrap_err()] {
+        assert!(matches!(&error, Error::Invalid { .. }) && error.to_string().contains("manifest"), "{error}");
+    }
+    assert!(!exists("unused"));
+}
+
+#[test]
+fn errors_of_a_restore_are_a_list_of_objects_with_their_messages() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let path = folder.file("a");
+    cluster.backup(&on_client(&path, &programs)).unwrap();
+    let target = fresh();
+    target.execute("CREATE SCHEMA app; CREATE TABLE app.parent (other text)", &[]).unwrap();
+    for place in [Place::Client(path.clone()), Place::Server(server_file(&path))] {
+        // The server's user reads the files.
+        for file in [&path, &Manifest::path_for(&path)] {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let mut options = RestoreOptions::new();
+        (options.on_error, options.clean, options.if_exists) = (OnError::Continue, false, false);
+        let mut restore = Restore::new(place.clone(), RestoreTarget::CurrentDatabase).with(options);
+        restore.programs = Some(programs.clone());
+        let report = target.restore(&restore).unwrap();
+        let about = |name: &str| report.errors.iter().find(|error| error.object.as_deref() == Some(name));
+        let error = about("TABLE parent postgres").unwrap_or_else(|| panic!("{report:?}"));
+        assert!(error.kind == MessageKind::Error && error.text.contains("already exists"), "{error:?}");
+        assert!(error.statement.as_deref().unwrap().starts_with("CREATE TABLE app.parent"), "{error:?}");
+        assert!(about("SCHEMA app postgres").is_some());
+        assert!(target.tables().contains("app.orders").unwrap());
+        // The same, up to the first error, and in one transaction.
+        let other = fresh();
+        other.execute("CREATE SCHEMA app", &[]).unwrap();
+        let mut options = RestoreOptions::new();
+        options.transaction = RestoreTransaction::Single;
+        let mut restore = Restore::new(place, RestoreTarget::CurrentDatabase).with(options);
+        restore.programs = Some(programs.clone());
+        let error = other.restore(&restore).unwrap_err();
+        assert!(error.to_string().contains("SCHEMA app postgres: "), "{error}");
+        assert_eq!(other.schemas().names().unwrap(), ["app", "public"]);
+    }
+}
+
+#[test]
+fn a_database_that_was_made_for_a_failed_restore_is_dropped() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let (whole, half) = (folder.file("whole"), folder.file("half"));
+    cluster.backup(&on_client(&whole, &programs)).unwrap();
+    let bytes = fs::read(&whole).unwrap();
+    fs::write(&half, &bytes[..bytes.len() * 9 / 10]).unwrap();
+    fs::set_permissions(&half, fs::Permissions::from_mode(0o644)).unwrap();
+    let name = unique("copy");
+    for place in [Place::Client(half.clone()), Place::Server(server_file(&half))] {
+        let error = cluster.restore(&into_new(place, &name, &programs)).unwrap_err();
+        assert!(matches!(error, Error::OsCommand { .. }), "{error}");
+        assert!(!exists(&name));
+    }
+    // One that exists is not touched.
+    let there = fresh();
+    let error = cluster.restore(&into_new(Place::Client(whole), there.current_database(), &programs)).unwrap_err();
+    assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
+    assert!(exists(there.current_database()));
+}
+
+#[test]
+fn what_belongs_to_no_database_is_dumped_with_its_own_options() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (fresh(), Folder::new());
+    let mut role = cluster.roles().create(Role::new(unique("we'ird"))).unwrap();
+    role.set_password("geheim").unwrap();
+    for (name, hidden) in [("a", false), ("b", true)] {
+        let mut options = GlobalsOptions::new();
+        (options.no_role_passwords, options.clean, options.if_exists) = (hidden, true, true);
+        let report = cluster.backup(&on_client(&folder.file(name), &programs).with(options)).unwrap();
+        assert_eq!((manifest(&report).database.as_deref(), manifest(&report).program.as_str()), (None, "pg_dumpall"));
+        let text = fs::read_to_string(folder.file(name)).unwrap();
+        assert!(text.contains(&sql!("CREATE ROLE {}", Ident(&role.name)).to_string()), "{text}");
+        assert!(text.contains("DROP ROLE IF EXISTS"));
+        assert_eq!(text.contains("PASSWORD"), !hidden);
+        assert_eq!(fs::metadata(folder.file(name)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_password_reaches_the_program_and_nobody_else() -> Result<()> {
+    let Some(programs) = programs() else { return Ok(()) };
+    let mut options = TestServerOptions::new();
+    options.hba = Some("local all all trust\nhost all all all scram-sha-256\n".into());
+    options.settings.push(("password_encryption".into(), "scram-sha-256".into()));
+    let (server, folder) = (TestServer::with(options)?, Folder::new());
+    let mut role = Role::new("app");
+    (role.login, role.superuser) = (true, true);
+    Cluster::connect(&server.dsn())?.roles().create(role)?.set_password("p w'\\ geheim")?;
+    let cluster =
+        Cluster::connect(&format!("{} password='p w\\'\\\\ geheim'", server.tcp_dsn_for("postgres", "app")?))?;
+    // A pg_dump that tells what it was called with.
+    let (wrapper, told) = (folder.file("pg_dump"), folder.file("told"));
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] || printf '%s\\n' \"$@\" >{}\nexec {}/pg_dump \"$@\"\n",
+        told.display(),
+        programs.display()
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(programs.join("pg_restore"), folder.file("pg_restore")).unwrap();
+    cluster.backup(&on_client(&folder.file("a"), &folder.0))?;
+    let arguments = fs::read_to_string(told).unwrap();
+    assert!(arguments.contains("--no-password\n--dbname=dbname='postgres'\n") && !arguments.contains("geheim"));
+    // Another program does not have it.
+    let mut backup =
+        Backup::to_program(["sh", "-c", "cat >/dev/null; printenv >\"$0\"", folder.file("env").to_str().unwrap()]);
+    backup.programs = Some(programs);
+    cluster.backup(&backup)?;
+    assert!(!fs::read_to_string(folder.file("env")).unwrap().contains("geheim"));
+    assert!(!format!("{cluster:?} {backup:?}").contains("geheim"));
+    Ok(())
+}
+
+#[test]
+fn every_option_is_one_that_the_program_knows() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let newest = version_of(&programs.join("pg_dump")).unwrap();
+    let mut options = DumpOptions::new();
+    (options.format, options.clean, options.if_exists, options.create) = (DumpFormat::Plain, true, true, true);
+    (options.row_form, options.rows_per_insert, options.on_conflict_do_nothing) = (RowForm::Inserts, Some(10), true);
+    (options.disable_dollar_quoting, options.quote_all_identifiers) = (true, true);
+    (options.no_comments, options.no_owner, options.no_privileges, options.no_publications) = (true, true, true, true);
+    (options.no_security_labels, options.no_subscriptions, options.no_tablespaces) = (true, true, true);
+    (options.no_unlogged_table_data, options.load_via_partition_root) = (true, true);
+    (options.extra_float_digits, options.encoding) = (Some(2), Some("UTF8".into()));
+    (options.exclude_schemas, options.exclude_tables) = (vec!["x*".into()], vec!["app.child".into()]);
+    (options.exclude_table_data, options.serializable_deferrable) = (vec!["app.people".into()], true);
+    (options.use_set_session_authorization, options.enable_row_security) = (true, true);
+    options.no_table_access_method = newest >= 15;
+    options.no_toast_compression = newest >= 14;
+    (options.no_policies, options.sequence_data, options.statistics) = (newest >= 18, newest >= 18, newest >= 18);
+    let path = folder.file("a");
+    cluster.backup(&on_client(&path, &programs).with(options)).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("INSERT INTO \"app\".\"orders\"") && text.contains("ON CONFLICT DO NOTHING"));
+    assert!(text.contains("DROP DATABASE IF EXISTS") && !text.contains("COMMENT ON") && !text.contains("app.child"));
+
+    let path = folder.file("b");
+    cluster.backup(&on_client(&path, &programs)).unwrap();
+    let target = fresh();
+    let mut options = RestoreOptions::new();
+    (options.no_owner, options.no_privileges, options.no_comments, options.no_publications) = (true, true, true, true);
+    (options.no_security_labels, options.no_subscriptions, options.no_tablespaces) = (true, true, true);
+    (options.schemas, options.clean, options.if_exists, options.strict_names) = (vec!["app".into()], true, true, true);
+    (options.tables, options.enable_row_security) = (vec!["parent".into()], true);
+    options.no_data_for_failed_tables = true;
+    options.no_table_access_method = newest >= 15;
+    (options.no_policies, options.no_statistics) = (newest >= 18, newest >= 18);
+    target.execute("CREATE SCHEMA app", &[]).unwrap();
+    let mut restore = Restore::on_client(&path, RestoreTarget::CurrentDatabase).with(options);
+    restore.programs = Some(programs);
+    target.restore(&restore).unwrap();
+    assert_eq!(target.tables().names().unwrap(), [Name::new("app", "parent")]);
+}
+
+#[test]
+fn a_plan_collects_a_backup_and_a_restore_and_a_transaction_refuses_them() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let (path, copy) = (folder.file("a"), unique("copy"));
+    let (backup, restore) = (on_client(&path, &programs), into_new(Place::Client(path.clone()), &copy, &programs));
+    let plan = cluster.plan(|c| {
+        assert!(c.backup(&backup)?.manifest.is_none());
+        c.restore(&restore).map(drop)
+    });
+    let plan = plan.unwrap();
+    let text = plan.to_string();
+    assert!(
+        text.contains("-- pg_dump of database") && text.lines().all(|line| line.starts_with("--") || line == ";"),
+        "{text}"
+    );
+    assert!(!path.exists());
+    plan.apply().unwrap();
+    assert!(path.exists() && exists(&copy));
+    let error = cluster.plan(|c| c.verify_backup(&restore).map(drop)).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    let error = cluster.transaction(|| cluster.backup(&backup)).unwrap_err();
+    assert!(error.to_string().contains("transaction"), "{error}");
+}
+
+#[test]
+fn a_standby_is_backed_up_with_its_rows_counted() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (many_sorts(), Folder::new());
+    let standby = server().standby().unwrap();
+    let connected = || Cluster::connect(&standby.dsn_for(cluster.current_database(), "postgres"));
+    wait_until("the standby has the database", || connected().is_ok());
+    let there = connected().unwrap();
+    // What the script makes last.
+    let last = "SELECT 1 FROM pg_largeobject_metadata WHERE lomacl IS NOT NULL";
+    wait_until("the standby has it all", || !there.execute(last, &[]).unwrap().is_empty());
+    let mut backup = on_client(&folder.file("a"), &programs);
+    backup.row_counts = RowCounts::Exact;
+    there.backup(&backup).unwrap();
+    let verified = cluster.verify_backup(&into_new(backup.place, "unused", &programs)).unwrap();
+    assert!(verified.is_good() && verified.tables_compared > 6, "{verified:?}");
+}
+
+/// By itself, and longer than the others:
+/// `cargo test --release --all-features --test live -- --ignored --exact backups::a_gigabyte_comes_back_equal_in_little_memory`
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "writes some gigabytes, and measures the memory of the whole process"]
+fn a_gigabyte_comes_back_equal_in_little_memory() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (fresh(), Folder::new());
+    let fill = "CREATE TABLE t AS SELECT n, repeat(md5(n::text), 32) AS text FROM generate_series(1, 512 * 1024) n; \
+                ALTER TABLE t ADD PRIMARY KEY (n); \
+                SELECT lo_from_bytea(0, decode(repeat(md5(n::text), 256 * 1024), 'hex')) FROM generate_series(1, 128) n";
+    cluster.execute(fill, &[]).unwrap();
+    let sums = checksums(&cluster);
+    let stored = folder.file("stored");
+    let mut to_program = Backup::to_program(["sh", "-c", "cat >\"$0\"", stored.to_str().unwrap()]);
+    to_program.programs = Some(programs.clone());
+    for backup in [on_client(&folder.file("a"), &programs), to_program, on_server(&folder.file("b"), &programs)] {
+        let mut options = DumpOptions::new();
+        options.compression = Some(Compression::None);
+        let started = Instant::now();
+        let report = cluster.backup(&backup.clone().with(options)).unwrap();
+        let (dumped, size) = (started.elapsed(), manifest(&report).size);
+        assert!(size > 1_000_000_000, "{size}");
+        let place = match backup.place {
+            Place::Program(_) => Place::Program(vec!["cat".into(), stored.to_str().unwrap().into()]),
+            place => place,
+        };
+        let (copy, started) = (unique("copy"), Instant::now());
+        cluster.restore(&into_new(place.clone(), &copy, &programs)).unwrap();
+        println!("{size} bytes, {place:?}: dumped in {dumped:?}, restored in {:?}", started.elapsed());
+        assert_eq!(checksums(&cluster.database(&copy).unwrap()), sums);
+        cluster.databases().get(copy).unwrap().drop_force().unwrap();
+    }
+    let peak = crate::support::peak();
+    println!("{peak} bytes of memory");
+    assert!(peak < 64 * 1024 * 1024, "{peak} bytes");
+}
