@@ -9,6 +9,7 @@ macro_rules! documents {
 documents! {
     Readme: "README.md",
     Backup: "docs/backup.md",
+    Cli: "docs/cli.md",
     Cluster: "docs/cluster.md",
     Database: "docs/database.md",
     Design: "docs/design.md",
