@@ -16,6 +16,7 @@ use std::thread::{self, ThreadId};
 
 mod copy;
 mod probe;
+pub(crate) mod process;
 
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
 type Family = Arc<Mutex<Vec<Weak<Session>>>>;

@@ -21,7 +21,7 @@ impl Private {
         Self::with(&[])
     }
 
-    fn with(settings: &[(&str, &str)]) -> Self {
+    pub fn with(settings: &[(&str, &str)]) -> Self {
         let mut options = TestServerOptions::new();
         options.settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let server = TestServer::with(options).unwrap();
