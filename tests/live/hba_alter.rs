@@ -884,6 +884,38 @@ fn a_file_in_a_directory_of_others_is_overwritten_when_asked_and_its_copies_are_
 }
 
 #[test]
+fn copies_that_sql_alone_made_for_a_symbolic_link_are_listed_once_and_brought_back() {
+    let (private, elsewhere) = (Private::start(), Directory::new());
+    let (data, original) = (private.server.data_directory(), private.path());
+    let real = elsewhere.0.join("the real one.conf");
+    private.move_file_to(&real);
+    let (name, writer) = private.writer("pg_write_server_files");
+    private.cluster.execute(&format!("GRANT pg_read_server_files TO {name}"), &[]).unwrap();
+    let (outside, inside) = (elsewhere.0.join("it's a link.conf"), data.join("it's a link within.conf"));
+    symlink(&real, &outside).unwrap();
+    symlink(&real, &inside).unwrap();
+    // Its name is the same as that of what it points to, and so is the directory but for its spelling.
+    symlink(&data, elsewhere.0.join("spelled otherwise")).unwrap();
+    for path in [outside, inside, elsewhere.0.join("spelled otherwise/pg_hba.conf"), original] {
+        private.set("hba_file", path.to_str().unwrap());
+        let _ = writer.execute("SELECT 1", &[]);
+        let old = fs::read(&path).unwrap();
+        let mut hba = writer.hba_rules().unwrap();
+        let before = private.rules().backups().unwrap().len();
+        hba.push(RULE).unwrap();
+        let copy = PathBuf::from(hba.alter_with(&in_place()).unwrap().backup.unwrap());
+        assert_eq!(copy.parent(), Some(&*data));
+        let mut hba = private.rules();
+        let backups = hba.backups().unwrap();
+        assert_eq!(backups.len(), before + 1, "{backups:?}");
+        assert_eq!(Path::new(&backups[0].path), copy.canonicalize().unwrap());
+        hba.restore(&backups[0]).unwrap();
+        assert!(fs::read(&path).unwrap() == old, "{}", path.display());
+        assert_eq!(hba.backups().unwrap().len(), before + 2, "one more of what was put aside");
+    }
+}
+
+#[test]
 fn a_file_that_is_mounted_by_itself_is_overwritten_when_asked() {
     let (private, elsewhere) = (Private::start(), Directory::new());
     let inside = elsewhere.0.join("mounted.conf");
