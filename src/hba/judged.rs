@@ -40,8 +40,8 @@ impl HbaFile {
     }
 
     /// Says what is wrong with the rules and the files, with all changes, or may be; for a server like this one. What is
-    /// about a line of a file comes in the order of the lines, what is about sessions last, the gravest first. Sends
-    /// nothing.
+    /// about a line of a file comes in the order of the lines, what is about sessions last, the gravest first. Lines of
+    /// the main file are counted as it would be with all changes. Sends nothing.
     pub fn lint_in(&self, world: &World) -> Vec<Finding> {
         let path = Arc::<str>::from(self.path());
         let mut findings = self.traps(&path);
@@ -76,7 +76,7 @@ impl HbaFile {
         let mut found = lock_outs(Some(&before.judge(world)), &self.judge(world), dear);
         found.retain(|lock_out| lock_out.reason != LockOutReason::Refused);
         let kind = FindingKind::ChangedAuthentication;
-        found.iter().map(|lock_out| Finding::new(kind, lock_out.outcome.place(), &lock_out.to_string())).collect()
+        found.iter().map(|lock_out| Finding::of_lock_out(kind, lock_out)).collect()
     }
 
     /// What is in the text of the file and of those that it includes.
