@@ -59,6 +59,14 @@ impl HbaFile {
         findings
     }
 
+    /// An explanation, after a warning where the rules cannot be those of a server.
+    fn explain_in(&self, world: &World, connection: &Connection) -> String {
+        let warning = self.faults().into_iter().next().map(|fault| {
+            format!("the server would not load these rules, and go on with those that it has, because of {fault}\n")
+        });
+        warning.unwrap_or_default() + &self.judge(world).explain(connection)
+    }
+
     /// The list without its changes.
     fn as_read(&self) -> Self {
         let mut file = self.clone();
@@ -122,14 +130,15 @@ impl HbaRules {
         Ok(connections.iter().map(|connection| judge.decide(connection)).collect())
     }
 
-    /// Says in words which rule would decide about a connection, and of each rule before it why it would not. Asks the
-    /// server as [`decide`](HbaRules::decide) does.
+    /// Says in words which rule would decide about a connection, and of each rule before it why it would not; and what the
+    /// server refuses it for even so: a role or database that does not exist, a role that cannot log in. Says first if the
+    /// server would not load such a file at all. Asks the server as [`decide`](HbaRules::decide) does.
     ///
     /// # Errors
     /// As for [`decide`](HbaRules::decide).
     pub fn explain(&self, connection: &Connection) -> Result<String> {
         let world = self.world_for(std::slice::from_ref(connection))?;
-        Ok(self.judge(&world).explain(connection))
+        Ok(self.explain_in(&world, connection))
     }
 
     /// Says what is wrong with the rules as they are in the list now, or may be: rules that never decide, open doors,
@@ -143,7 +152,9 @@ impl HbaRules {
     }
 
     /// Says what each of these users would meet who connects to each of these databases: over a Unix-domain socket, and
-    /// from each of these addresses, with and without TLS. Asks the server as [`decide`](HbaRules::decide) does.
+    /// from each of these addresses, with and without TLS. It goes by the rules alone, also for a role or a database that
+    /// does not exist. A database `replication` is the one of this name, not physical replication. Asks the server as
+    /// [`decide`](HbaRules::decide) does.
     ///
     /// # Errors
     /// As for [`decide`](HbaRules::decide).
@@ -253,6 +264,21 @@ mod tests {
         assert_eq!(found(&file), [FindingKind::ChangedAuthentication]);
         file.insert(0, "local db1 bob reject").unwrap();
         assert_eq!(found(&file), [FindingKind::LockOut, FindingKind::OtherLockOut]);
+    }
+
+    #[test]
+    fn an_explanation_warns_of_rules_that_no_server_loads() {
+        let world = world(18);
+        let explained = |text: &str| {
+            let file = HbaFile::from_bytes("pg_hba.conf", text, Dialect::new(world.version.clone()));
+            file.explain_in(&world, &Connection::local("db1", "bob"))
+        };
+        let good = explained("local all all peer\n");
+        assert!(good.starts_with("bob to database db1 over "), "{good}");
+        let bad = explained("local all all peer\nlocal all all sham\n");
+        let warning =
+            "the server would not load these rules, and go on with those that it has, because of pg_hba.conf, line 2,";
+        assert!(bad.starts_with(warning) && bad.ends_with(&good), "{bad}");
     }
 
     #[test]
