@@ -61,9 +61,10 @@ impl HbaFile {
 
     /// An explanation, after a warning where the rules cannot be those of a server.
     fn explain_in(&self, world: &World, connection: &Connection) -> String {
-        let warning = self.faults().into_iter().next().map(|fault| {
-            format!("the server would not load these rules, and go on with those that it has, because of {fault}\n")
-        });
+        let warning =
+            self.faults().into_iter().next().map(|fault| {
+                format!("the server would not load these rules but go on with those that it has: {fault}\n")
+            });
         warning.unwrap_or_default() + &self.judge(world).explain(connection)
     }
 
@@ -276,8 +277,7 @@ mod tests {
         let good = explained("local all all peer\n");
         assert!(good.starts_with("bob to database db1 over "), "{good}");
         let bad = explained("local all all peer\nlocal all all sham\n");
-        let warning =
-            "the server would not load these rules, and go on with those that it has, because of pg_hba.conf, line 2,";
+        let warning = "the server would not load these rules but go on with those that it has: pg_hba.conf, line 2,";
         assert!(bad.starts_with(warning) && bad.ends_with(&good), "{bad}");
     }
 
