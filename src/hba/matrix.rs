@@ -42,7 +42,8 @@ pub struct AccessCell {
 
 impl Judge<'_> {
     /// Says what each of these users meets who connects to each of these databases: over a Unix-domain socket, and from
-    /// each of these addresses.
+    /// each of these addresses. It goes by the rules alone, also for a role or a database that does not exist. A database
+    /// `replication` is the one of this name, not physical replication.
     pub fn access_matrix<U, D>(
         &self,
         users: impl IntoIterator<Item = U>,
