@@ -17,6 +17,7 @@ use std::thread::{self, ThreadId};
 mod copy;
 pub(crate) mod load;
 mod probe;
+pub(crate) mod process;
 
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
 pub(crate) type Family = Arc<Mutex<Vec<Weak<Session>>>>;

@@ -89,17 +89,18 @@ impl HbaRules {
         if !self.is_changed() && self.before().old_bytes() == self.old_bytes() {
             return Ok(HbaOutcome::nothing());
         }
-        self.check()?;
+        let name = new_rules(self.path());
+        self.check_as(&name)?;
         let mut files = self.files().clone();
         files.insert(self.path(), Some(self.new_bytes()));
         // The text is what counts, not the list that it was made from.
         let after = HbaFile::with_files(self.path(), files, self.dialect().clone());
-        self.bring(after, options)
+        self.bring(after, &name, options)
     }
 
-    /// Brings a content to the server, or into the plan.
-    fn bring(&mut self, after: HbaFile, options: &HbaAlterOptions) -> Result<HbaOutcome> {
-        let (outcome, included) = bring(self.cluster(), self.before(), &after, options)?;
+    /// Brings a content, which errors call by a name, to the server, or into the plan.
+    fn bring(&mut self, after: HbaFile, name: &str, options: &HbaAlterOptions) -> Result<HbaOutcome> {
+        let (outcome, included) = bring(self.cluster(), self.before(), &after, name, options)?;
         if self.cluster().is_plan() {
             self.plan(after);
         } else {
@@ -152,10 +153,11 @@ impl HbaRules {
         backups::check(&backup.path, &content)?;
         let files = fetch_included(cluster, &standing, path, content, dialect)?;
         let after = HbaFile::with_files(path, files, dialect.clone());
-        self.bring(after, options)
+        self.bring(after, &format!("the copy {:?}", backup.path), options)
     }
 
-    /// Brings a whole file to the server in place of this one, as [`alter_with`](HbaRules::alter_with) brings changes. Changes not sent are forgotten.
+    /// Brings a whole file to the server in place of this one, as [`alter_with`](HbaRules::alter_with) brings changes.
+    /// Changes not sent are forgotten.
     ///
     /// # Errors
     /// As for [`alter`](HbaRules::alter).
@@ -164,8 +166,13 @@ impl HbaRules {
         let standing = Standing::ask(cluster)?;
         let files = fetch_included(cluster, &standing, path, content.into(), dialect)?;
         let after = HbaFile::with_files(path, files, dialect.clone());
-        self.bring(after, options)
+        self.bring(after, &new_rules(path), options)
     }
+}
+
+/// What errors call a content that is to become a file's.
+fn new_rules(path: &str) -> String {
+    format!("the new rules for {path:?}")
 }
 
 /// Brings another content of the main file to the server; returns also the files as they were read for it, if they were.
@@ -173,24 +180,25 @@ fn bring(
     cluster: &Cluster,
     before: &HbaFile,
     after: &HbaFile,
+    name: &str,
     options: &HbaAlterOptions,
 ) -> Result<(HbaOutcome, Option<Files>)> {
     let (path, old, new) = (before.path(), before.old_bytes(), after.old_bytes());
     if old == new {
         return Ok((HbaOutcome { planned: cluster.is_plan(), ..HbaOutcome::nothing() }, None));
     }
-    after.check()?;
+    after.check_as(name)?;
     refuse_managed(path, old)?;
     if let Some(plan) = cluster.plan_in_progress()? {
-        let (before, after, options) = (before.clone(), after.clone(), options.clone());
+        let (before, after, name, options) = (before.clone(), after.clone(), name.to_owned(), options.clone());
         let (script, counts) = (script(path, old, new), diff::counts(old, new));
-        plan.record(script, move |cluster| bring(cluster, &before, &after, &options).map(drop));
+        plan.record(script, move |cluster| bring(cluster, &before, &after, &name, &options).map(drop));
         return Ok((HbaOutcome::planned(counts), None));
     }
     let standing = Standing::ask(cluster)?;
     let swap =
         Swap { cluster, standing: &standing, path, old, new, write: options.write, copies: Some(options.backups) };
-    let change = Change { swap, after, probe: options.probe };
+    let change = Change { swap, after, name, probe: options.probe };
     change.check()?;
     if options.lock_out == OnLockOut::Refuse {
         check_lock_outs(cluster, before, after, options.probe)?;

@@ -17,6 +17,8 @@ pub(super) struct Change<'a> {
     pub(super) swap: Swap<'a>,
     /// The new content, with the files that it includes as they were judged.
     pub(super) after: &'a HbaFile,
+    /// What errors call it: it is not in the file yet, or no longer.
+    pub(super) name: &'a str,
     pub(super) probe: HbaProbe,
 }
 
@@ -61,6 +63,7 @@ impl Change<'_> {
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
             Ok(Verdict::Refused { file, line, words }) => {
                 let problem = format!("the server refuses it ({words})");
+                let file = if file == self.swap.path { self.name.to_owned() } else { file };
                 let refused = Error::Hba { file, line: line.unwrap_or(1), column: 1, problem };
                 return Err(self.undo(refused, backup.as_deref()));
             }
