@@ -2,5 +2,7 @@
 mod databases;
 mod objects;
 mod prompt;
+mod provision;
+mod snapshots;
 mod support;
 mod whole;

@@ -39,7 +39,7 @@ impl Clients {
         let roles = expanded(&self.roles)?;
         if roles.len() != databases.len() {
             let (roles, databases) = (counted(roles.len(), "role"), counted(databases.len(), "database"));
-            return Err(Failure::invalid("names of roles", format!("there are {roles} for {databases}")));
+            return Err(Failure::invalid("names of roles", format!("{roles} for {databases}: each has one")));
         }
         // What stands for one name is a database and a role of that name.
         Ok(databases.into_iter().zip(roles).map(|(client, role)| client.role(role.role)).collect())
