@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// A directory that is removed in the end.
 struct Folder(PathBuf);
@@ -262,4 +263,38 @@ fn a_terminal_sees_how_far_it_is_and_is_asked() {
     assert!(code == 6 && seen.contains("[y/N]") && databases_and_roles(&start) == (2, 2), "{seen}");
     let (code, seen) = in_a_terminal(&deprovision, "y\n");
     assert!(code == 0 && databases_and_roles(&start) == (0, 0), "{seen}");
+}
+
+#[test]
+fn ctrl_c_at_any_moment_leaves_whole_databases_or_none_and_the_next_run_goes_on() {
+    let folder = Folder::new();
+    let start = unique("moments");
+    let statements: String = (0..40).map(|number| format!("CREATE TABLE t{number} (id int PRIMARY KEY);\n")).collect();
+    let schema = folder.with("s.sql", &statements);
+    let names = format!("{start}_{{1..6}}");
+    let archive = folder.0.to_str().unwrap();
+    let provision =
+        ["db", "provision", &names, "--schema", &schema, "--passwords", "-", "--jobs", "2", "--format", "json"];
+    let deprovision = ["db", "deprovision", &names, "--no-archive", "--yes", "--format", "json"];
+    let archived = ["db", "deprovision", &names, "--archive", archive, "--replace", "--yes", "--format", "json"];
+    for (round, arguments) in [&provision[..], &provision, &archived, &provision, &deprovision].iter().enumerate() {
+        let until = Instant::now() + Duration::from_millis(60 + 170 * round as u64);
+        let ended = interrupt(program(server()).args(*arguments), || Instant::now() > until);
+        // -1: before it was connected, and had anything to cancel.
+        assert!([-1, 0, 130].contains(&ended.code), "{ended:?}");
+        if arguments.contains(&"provision") {
+            assert_eq!(half_made(&start), Vec::<String>::new(), "{ended:?}");
+        }
+    }
+    assert_eq!(outcomes(&run(&provision).with(0).json()).len(), 6);
+    assert_eq!((databases_and_roles(&start), half_made(&start)), ((6, 6), Vec::new()));
+    run(&deprovision).with(0);
+    assert_eq!(databases_and_roles(&start), (0, 0));
+}
+
+/// Roles without a database or a login, and databases without a role.
+fn half_made(start: &str) -> Vec<String> {
+    let question = "SELECT COALESCE(rolname, datname)::text FROM pg_roles FULL JOIN pg_database ON rolname = datname \
+         WHERE starts_with(COALESCE(rolname, datname), $1) AND (rolcanlogin AND datallowconn) IS NOT TRUE";
+    cluster().execute(question, &[&start]).unwrap().iter().map(|row| row.get(0)).collect()
 }
