@@ -202,7 +202,7 @@ fn clients_are_dropped_when_it_was_said_and_answered_that_they_go() {
     for no in ["", "no\n"] {
         let declined = deprovision(&["--no-archive"], no).with(6);
         for words in [
-            &format!("database \"{start}_1\", "),
+            &format!("database \"{start}_1\", role \"{start}_1\", "),
             "1 session that will be ended",
             "2 databases (",
             "without an archive",

@@ -165,7 +165,7 @@ fn a_snapshot_is_archived_and_loaded_again() {
     let path = directory.to_str().unwrap();
     let kept = run_in(&database, &["snapshot", "archive", &name, path, "--keep", "--format", "json"]).with(0).json();
     assert_eq!((&kept["rows"], &kept["directory"], &kept["snapshot_kept"]), (&json!(4), &json!(path), &json!(true)));
-    assert_eq!(names(&database), [name.clone()]);
+    assert_eq!(names(&database), [name.as_str()]);
     run_in(&database, &["snapshot", "archive", &name, path]).with(4);
     std::fs::remove_dir_all(&directory).unwrap();
     run_in(&database, &["snapshot", "archive", &name, path]).with(0);

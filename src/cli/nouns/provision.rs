@@ -276,8 +276,12 @@ pub(crate) fn deprovision(context: &Context, options: &DeprovisionOptions) -> Re
 }
 
 impl DeprovisionOptions {
-    /// What there is of the clients, if all of it can be dropped.
-    fn check(&self, cluster: &Cluster, clients: &[ClientDatabase]) -> Result<Vec<DatabaseDropPreview>, Failure> {
+    /// What there is of the clients, each with its role, if all of it can be dropped.
+    fn check(
+        &self,
+        cluster: &Cluster,
+        clients: &[ClientDatabase],
+    ) -> Result<Vec<(String, DatabaseDropPreview)>, Failure> {
         let mut found = Vec::new();
         for client in clients {
             let ClientDatabase { database: name, role, .. } = client;
@@ -288,7 +292,7 @@ impl DeprovisionOptions {
             }
             let preview = database.drop_preview()?;
             preview.check()?;
-            found.push(preview);
+            found.push((role.clone(), preview));
             let Some(folder) = &self.archive else { continue };
             if !folder.is_dir() {
                 return Err(Failure::invalid(format!("archive {folder:?}"), "it is not a folder"));
@@ -302,13 +306,13 @@ impl DeprovisionOptions {
     }
 
     /// Names what will go.
-    fn question(&self, found: &[DatabaseDropPreview]) -> String {
+    fn question(&self, found: &[(String, DatabaseDropPreview)]) -> String {
         const MOST: usize = 50;
         let mut lines: Vec<String> = found.iter().take(MOST).map(line).collect();
         if found.len() > MOST {
             lines.push(format!("  and {} more", found.len() - MOST));
         }
-        let size = readable(found.iter().filter_map(|preview| preview.size).sum());
+        let size = readable(found.iter().filter_map(|(_, preview)| preview.size).sum());
         let what = format!("{} ({size}) and the roles", counted(found.len(), "database"));
         let how = match &self.archive {
             Some(folder) => format!("archive in {folder:?} and drop {what}?"),
@@ -328,13 +332,13 @@ impl DeprovisionOptions {
     }
 }
 
-fn line(preview: &DatabaseDropPreview) -> String {
+fn line((role, preview): &(String, DatabaseDropPreview)) -> String {
     let size = preview.size.map_or(String::new(), |size| format!(", {}", readable(size)));
     let sessions = match preview.sessions.len() {
         0 => String::new(),
         number => format!(", {} that will be ended", counted(number, "session")),
     };
-    format!("  database {:?}{size}{sessions}", preview.name)
+    format!("  database {:?}, role {role:?}{size}{sessions}", preview.name)
 }
 
 /// The name of a file for a database, whatever that is called.
