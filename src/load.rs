@@ -1,4 +1,5 @@
 //! Running SQL files, all or nothing.
+use crate::cancel::Cancellation;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::plan;
@@ -64,7 +65,7 @@ impl Cluster {
             return Err(Error::invalid("attempt to load SQL files in a transaction", why));
         }
         let session = self.session().beside(self.current_database())?;
-        let report = load(&session, None, &files)?;
+        let report = load(&session, None, &files, &Cancellation::of(session.family()))?;
         self.refresh();
         Ok(report)
     }
@@ -106,7 +107,13 @@ pub(crate) fn check(files: &[PathBuf]) -> Result<()> {
 }
 
 /// Runs files in one transaction of a session that is used for nothing else; as another role, if one is given.
-pub(crate) fn load(session: &Session, role: Option<&str>, files: &[PathBuf]) -> Result<LoadReport> {
+/// Goes no further when it is cancelled.
+pub(crate) fn load(
+    session: &Session,
+    role: Option<&str>,
+    files: &[PathBuf],
+    cancelled: &Cancellation,
+) -> Result<LoadReport> {
     let action = "load SQL files";
     session.transaction(action, || {
         if let Some(role) = role {
@@ -116,7 +123,7 @@ pub(crate) fn load(session: &Session, role: Option<&str>, files: &[PathBuf]) -> 
         session.send_text(action, "SET standard_conforming_strings = on; SAVEPOINT pgsteward_load")?;
         let mut report = LoadReport { files: files.len(), ..LoadReport::default() };
         for file in files {
-            let mut batch = Batch::new(session, file);
+            let mut batch = Batch::new(session, file, cancelled);
             load_file(&mut batch, Source::open(file)?, &mut report)?;
         }
         Ok(report)
@@ -147,6 +154,7 @@ fn load_file(batch: &mut Batch<'_>, mut source: Source, report: &mut LoadReport)
 
 /// The data go to the server as they are read.
 fn copy(batch: &Batch<'_>, statement: &Located, source: &mut Source) -> Result<u64> {
+    batch.cancelled.check(&batch.action(statement))?;
     batch.session.copy_text(&batch.action(statement), &statement.text, |writer| {
         while let Some(lines) = source.data().map_err(Feed::Source)? {
             writer.write_all(lines).map_err(Feed::Server)?;
@@ -171,6 +179,7 @@ fn refuse(source: &Source, statement: &Located) -> Result<()> {
 struct Batch<'s> {
     session: &'s Session,
     file: &'s Path,
+    cancelled: &'s Cancellation,
     statements: Vec<Located>,
     bytes: usize,
 }
@@ -179,8 +188,8 @@ struct Batch<'s> {
 const FULL: (usize, usize) = (100, 64 * 1024);
 
 impl<'s> Batch<'s> {
-    fn new(session: &'s Session, file: &'s Path) -> Self {
-        Self { session, file, statements: Vec::new(), bytes: 0 }
+    fn new(session: &'s Session, file: &'s Path, cancelled: &'s Cancellation) -> Self {
+        Self { session, file, cancelled, statements: Vec::new(), bytes: 0 }
     }
 
     fn add(&mut self, statement: Located) {
@@ -198,17 +207,24 @@ impl<'s> Batch<'s> {
         self.bytes = 0;
         let Some(first) = statements.first() else { return Ok(()) };
         if let [only] = statements.as_slice() {
-            return self.session.send_text(&self.action(only), &only.text);
+            return self.send_one(only);
         }
+        self.cancelled.check(&self.action(first))?;
         // On a line of its own: the last line of a statement may be a comment.
         let mut text: String = statements.iter().flat_map(|statement| [statement.text.as_str(), "\n;\n"]).collect();
         text.push_str("RELEASE SAVEPOINT pgsteward_load; SAVEPOINT pgsteward_load");
         let Err(error) = self.session.send_text(&self.action(first), &text) else { return Ok(()) };
-        if error.code().is_none() {
+        if error.code().is_none() || self.cancelled.happened() {
             return Err(error);
         }
         self.session.send_text(&self.action(first), "ROLLBACK TO SAVEPOINT pgsteward_load")?;
-        statements.iter().try_for_each(|each| self.session.send_text(&self.action(each), &each.text))
+        statements.iter().try_for_each(|each| self.send_one(each))
+    }
+
+    fn send_one(&self, statement: &Located) -> Result<()> {
+        let action = self.action(statement);
+        self.cancelled.check(&action)?;
+        self.session.send_text(&action, &statement.text)
     }
 
     /// What is being done when a statement is sent.

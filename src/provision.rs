@@ -1,4 +1,5 @@
 //! A database for each client.
+use crate::cancel::Cancellation;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
@@ -21,6 +22,7 @@ mod state;
 
 pub use deprovision::DeprovisionReport;
 
+use making::Order;
 use password_file::PasswordFile;
 
 /// The database of a client, and the role with which the client logs in.
@@ -185,7 +187,7 @@ pub struct ProvisionReport {
     pub skipped: Vec<ClientDatabase>,
     /// Those that could not be made, and why.
     pub failed: Vec<(ClientDatabase, Error)>,
-    /// Those that were not tried: the first ones all failed, or the callback said to stop.
+    /// Those that were not tried: the first ones all failed, the callback said to stop, or it was cancelled.
     pub not_tried: Vec<ClientDatabase>,
     /// Databases to which everybody may connect, and so these roles: `postgres`, `template1`, and perhaps others.
     /// `REVOKE CONNECT ON DATABASE ... FROM PUBLIC` closes one.
@@ -224,7 +226,8 @@ impl Cluster {
     /// becomes a member of each client's role.
     ///
     /// The callback hears of each client when it is begun and done with, on the calling thread; when it returns
-    /// [`ControlFlow::Break`] no more are begun. With a password file, each password is on the disk before its role can
+    /// [`ControlFlow::Break`] no more are begun. [`Canceller::cancel`](crate::Canceller::cancel) does more: those that are
+    /// being made fail, and nothing is left of them. With a password file, each password is on the disk before its role can
     /// log in, so that none is lost when the program is killed; of a client that was then not completed, the line is
     /// worth nothing.
     ///
@@ -261,8 +264,10 @@ impl Cluster {
         load::check(&files)?;
         let mut provision = provision.clone();
         self.choose_template(&mut provision.database)?;
+        let cancelled = Cancellation::of(self.session().family());
         let passwords = provision.password_file.as_deref().map(PasswordFile::create).transpose()?;
-        let report = crew::work(self, &provision, &files, passwords.as_ref(), progress);
+        let order = Order { provision: &provision, files: &files, passwords: passwords.as_ref(), cancelled };
+        let report = crew::work(self, &order, progress);
         if let Some(passwords) = passwords {
             passwords.finish()?;
         }

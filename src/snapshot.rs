@@ -208,7 +208,7 @@ impl Snapshots {
     /// copied. It needs CREATEDB, and no other session in the database; it cannot run in a transaction.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the sessions that are in the way, and says the size if it is over the limit;
+    /// [`Error::InUse`] names the sessions that are in the way; [`Error::Invalid`] says the size if it is over the limit;
     /// [`Error::AlreadyExists`], [`Error::Denied`].
     pub fn copy_database(&self, options: &DatabaseCopyOptions) -> Result<Object<Database>> {
         database_copy::copy(&self.cluster, options)

@@ -1,5 +1,5 @@
 //! What can be given on the command line.
-use super::nouns::{db, hba, info, object, os, reassign, role, script, terminate};
+use super::nouns::{db, hba, info, object, os, reassign, role, script, snapshot, terminate};
 use super::output::Format;
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand};
 use std::path::PathBuf;
@@ -105,6 +105,9 @@ pub(crate) enum Noun {
     /// Who may connect: pg_hba.conf
     #[command(subcommand)]
     Hba(hba::Verb),
+    /// The rows of tables as they were, kept in the database
+    #[command(subcommand)]
+    Snapshot(snapshot::Verb),
     /// The statements that make objects
     Script(script::Options),
     /// End sessions

@@ -49,9 +49,9 @@ impl Failure {
             return ExitCode::from(DONE);
         }
         match self {
-            Self::Error(error) => output::complain(global, &error.to_string()),
+            Self::Error(error) => output::complain(global.color, &error.to_string()),
             Self::Said => {}
-            Self::Declined(why) => output::complain(global, why),
+            Self::Declined(why) => output::complain(global.color, why),
         }
         ExitCode::from(self.code())
     }

@@ -5,10 +5,12 @@ pub(crate) mod info;
 mod kinds;
 pub(crate) mod object;
 pub(crate) mod os;
+mod provision;
 pub(crate) mod reassign;
 mod reload;
 pub(crate) mod role;
 pub(crate) mod script;
+pub(crate) mod snapshot;
 pub(crate) mod terminate;
 
 use super::arguments::Noun;
@@ -30,6 +32,7 @@ pub(crate) fn run(context: &Context, noun: &Noun) -> Result<(), Failure> {
         Noun::Slot(verb) => object::run::<ReplicationSlot>(context, verb),
         Noun::Hba(verb) => hba::run(context, verb),
         Noun::Script(options) => script::run(context, options),
+        Noun::Snapshot(verb) => snapshot::run(context, verb),
         Noun::Terminate(options) => terminate::run(context, options),
         Noun::Reassign(options) => reassign::run(context, options),
         Noun::Os(options) => os::run(context, options),

@@ -21,6 +21,7 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     format: Format,
     quiet: bool,
+    color: ColorChoice,
 }
 
 /// Named values, in order.
@@ -28,7 +29,7 @@ pub(crate) type Record = Vec<(&'static str, Value)>;
 
 impl Output {
     pub(crate) fn new(global: &GlobalArguments) -> Self {
-        Self { format: global.format, quiet: global.quiet }
+        Self { format: global.format, quiet: global.quiet, color: global.color }
     }
 
     /// Prints records of the same names. In a table only the columns in `shown` are seen, where there are any.
@@ -92,14 +93,23 @@ impl Output {
         }
     }
 
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Says on standard error what went wrong with one of many.
+    pub(crate) fn complain(&self, message: &str) {
+        complain(self.color, message);
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 }
 
 /// Says on standard error what went wrong.
-pub(crate) fn complain(global: &GlobalArguments, message: &str) {
-    let colored = match global.color {
+pub(crate) fn complain(color: ColorChoice, message: &str) {
+    let colored = match color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         // https://no-color.org
@@ -149,7 +159,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// A terminal must not do what a name says.
-fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -2,6 +2,7 @@
 use super::making::drop_database;
 use super::state::{self, State};
 use super::{ClientDatabase, check_clients};
+use crate::cancel::Cancellation;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sessions::Sessions;
@@ -17,6 +18,8 @@ pub struct DeprovisionReport {
     pub absent: Vec<ClientDatabase>,
     /// Those that could not be dropped, and why.
     pub failed: Vec<(ClientDatabase, Error)>,
+    /// Those that were not tried, because it was cancelled ([`Canceller::cancel`](crate::Canceller::cancel)).
+    pub not_tried: Vec<ClientDatabase>,
 }
 
 impl Cluster {
@@ -59,8 +62,13 @@ impl Cluster {
         self.check_outside("deprovision databases")?;
         check_clients(clients)?;
         let mut report = DeprovisionReport::default();
+        let cancelled = Cancellation::of(self.session().family());
         for client in clients.iter().cloned() {
-            match self.deprovision_one(&client, &mut archive) {
+            if cancelled.happened() {
+                report.not_tried.push(client);
+                continue;
+            }
+            match self.deprovision_one(&client, &cancelled, &mut archive) {
                 Ok(true) => report.dropped.push(client),
                 Ok(false) => report.absent.push(client),
                 Err(error) => report.failed.push((client, error)),
@@ -74,6 +82,7 @@ impl Cluster {
     fn deprovision_one(
         &self,
         client: &ClientDatabase,
+        cancelled: &Cancellation,
         archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
     ) -> Result<bool> {
         let seen = state::look(self, client)?;
@@ -86,6 +95,7 @@ impl Cluster {
                 let login = self.roles().get(client.role.as_str())?.login;
                 self.set_login(client, "NOLOGIN")?;
                 let archived = self.end_sessions_in(&client.database).and_then(|()| archive(client));
+                let archived = archived.and_then(|()| cancelled.check(&format!("drop database {:?}", client.database)));
                 if let Err(error) = archived {
                     let again = if login { self.set_login(client, "LOGIN") } else { Ok(()) };
                     return Err(match again {

@@ -3,5 +3,7 @@ mod databases;
 mod objects;
 mod pages;
 mod prompt;
+mod provision;
+mod snapshots;
 mod support;
 mod whole;

@@ -41,8 +41,17 @@ fn p071_without_a_terminal_and_without_input_nothing_is_dropped_and_yes_or_force
     assert!(!exists(&name));
 }
 
+/// Whether there is what [`in_a_terminal`] takes.
+pub fn has_terminals() -> bool {
+    let there = Command::new("script").arg("--version").output().is_ok();
+    if !there {
+        println!("SKIPPED: there is no program `script` that makes a terminal");
+    }
+    there
+}
+
 /// `script` of util-linux runs a command in a pseudo-terminal, and types what is on its standard input.
-fn in_a_terminal(arguments: &[&str], typed: &str) -> (i32, String) {
+pub fn in_a_terminal(arguments: &[&str], typed: &str) -> (i32, String) {
     let quoted: Vec<_> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
     let line = format!("'{}' {}", env!("CARGO_BIN_EXE_pgsteward"), quoted.join(" "));
     let mut command = Command::new("script");
@@ -57,8 +66,7 @@ fn in_a_terminal(arguments: &[&str], typed: &str) -> (i32, String) {
 
 #[test]
 fn p077_the_answer_comes_from_a_terminal() {
-    if Command::new("script").arg("--version").output().is_err() {
-        println!("SKIPPED: there is no program `script` that makes a terminal");
+    if !has_terminals() {
         return;
     }
     let name = made();

@@ -1,10 +1,12 @@
 //! SQL files.
-use crate::support::{fresh, major, server};
+use crate::support::{fresh, major, server, wait_until};
 use pgsteward::{Cluster, Error};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A folder of a test's own, removed with all that is in it.
 pub struct Folder(PathBuf);
@@ -242,4 +244,25 @@ fn files_are_loaded_neither_in_a_plan_nor_in_a_transaction() {
     assert!(cluster.tables().contains("a").unwrap());
     let taken = Cluster::from_client(cluster.into_client().unwrap()).unwrap();
     assert!(matches!(taken.load_files(&path), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn a_cancel_ends_a_file_whose_statements_travel_together_and_nothing_of_it_is_kept() {
+    let (cluster, folder) = (fresh(), Folder::new());
+    let file = folder.write("slow.sql", "CREATE TABLE a ();\nSELECT pg_sleep(600);\nCREATE TABLE b ();\n");
+    let canceller = cluster.canceller();
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let other = Cluster::connect(&server().dsn_for(cluster.current_database(), "postgres")).unwrap();
+    let began = Instant::now();
+    let error = thread::scope(|scope| {
+        let loading = scope.spawn(|| cluster.load_files(&file).unwrap_err());
+        wait_until("it sleeps", || number(&other, sleeps) == 1);
+        canceller.cancel().unwrap();
+        loading.join().unwrap()
+    });
+    assert!(error.to_string().contains("cancel") && began.elapsed() < Duration::from_secs(60), "{error}");
+    assert_eq!(number(&cluster, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), 0);
+    // Only what was going on: the next one runs.
+    let next = folder.write("next.sql", "CREATE TABLE a ();\nCREATE TABLE b ();\n");
+    assert_eq!(cluster.load_files(next).unwrap().statements, 2);
 }
