@@ -9,6 +9,7 @@ mod logging;
 mod nouns;
 mod output;
 mod pages;
+mod progress;
 
 use arguments::{Arguments, Noun};
 use clap::Parser;
