@@ -21,6 +21,7 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     format: Format,
     quiet: bool,
+    verbose: bool,
 }
 
 /// Named values, in order.
@@ -28,7 +29,7 @@ pub(crate) type Record = Vec<(&'static str, Value)>;
 
 impl Output {
     pub(crate) fn new(global: &GlobalArguments) -> Self {
-        Self { format: global.format, quiet: global.quiet }
+        Self { format: global.format, quiet: global.quiet, verbose: global.verbose > 0 }
     }
 
     /// Prints records of the same names. In a table only the columns in `shown` are seen, where there are any.
@@ -94,6 +95,16 @@ impl Output {
 
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// Whether each step is told on a line of its own.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose && !self.quiet
+    }
+
+    /// Whether anybody sees the steps of long work.
+    pub(crate) fn tells_steps(&self) -> bool {
+        !self.quiet && (self.verbose || io::stderr().is_terminal())
     }
 
     pub(crate) fn is_json(&self) -> bool {

@@ -167,7 +167,7 @@ fn question(preview: &DatabaseDropPreview) -> String {
     format!("drop database {:?}{along}?", preview.name)
 }
 
-fn counted(number: usize, what: &str) -> String {
+pub(crate) fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
