@@ -1,4 +1,6 @@
 //! Dumps.
+#[cfg(test)]
+mod complete;
 mod compression;
 pub(crate) mod content;
 pub(crate) mod dump_options;

@@ -10,7 +10,9 @@ use super::backup::work::{Work, list, named, warn, watched};
 use super::db::{counted, readable};
 use super::object::{self, assignment, set};
 use clap::{ArgGroup, Args};
-use pgsteward::backup::{Manifest, Place, Restore, RestoreReport, RestoreTarget, RowDifference, VerifyReport};
+use pgsteward::backup::{
+    Manifest, Place, Restore, RestoreOptions, RestoreReport, RestoreTarget, RowDifference, VerifyReport,
+};
 use pgsteward::{Cluster, Database};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -34,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long)]
     create: bool,
     /// Into a scratch database, which is compared with the dump and dropped
-    #[arg(long, conflicts_with_all = ["RestoreArguments", "from_program"])]
+    #[arg(long, conflicts_with = "from_program")]
     verify: bool,
     /// From the program after --, on its standard output
     #[arg(long, requires = "words", conflicts_with = "path")]
@@ -54,12 +56,18 @@ pub(crate) struct Options {
     #[command(flatten)]
     work: Work,
     #[command(flatten)]
-    restore: RestoreArguments,
+    pub(crate) restore: RestoreArguments,
 }
 
 pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
     let restore = restore(options)?;
     if options.verify {
+        if options.restore.options() != RestoreOptions::new() {
+            return Err(Failure::invalid(
+                "options for --verify",
+                "all of the dump is restored; only --jobs and --role are for it",
+            ));
+        }
         return verify(context, &restore);
     }
     let (database, target) = match (&options.into, &options.new_database) {
