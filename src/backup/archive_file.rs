@@ -158,3 +158,31 @@ pub(super) fn recognize(path: &Path) -> Result<DumpFormat> {
         () => DumpFormat::Plain,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::Progress;
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn a_hash_tells_how_far_it_is_and_ends_when_the_caller_gives_up() {
+        let path = std::env::temp_dir().join(temporary_name("digest"));
+        fs::write(&path, vec![7; 300 * 1024]).unwrap();
+        let mut told = Vec::new();
+        let mut hash = |most: usize| {
+            told.clear();
+            let mut hear = |progress: &Progress<'_>| {
+                told.extend(if let Progress::Bytes(bytes) = progress { Some(*bytes) } else { None });
+                if told.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            let digested = digest(&path, &mut Watch::new(None, &mut hear));
+            (digested.map(|digested| digested.size), told.clone())
+        };
+        let (size, told) = hash(10);
+        assert_eq!((size.unwrap(), told.last()), (300 * 1024, Some(&(300 * 1024))));
+        let (size, told) = hash(1);
+        assert!(size.unwrap_err().to_string().contains("gave it up") && told.len() == 1);
+        fs::remove_file(&path).unwrap();
+    }
+}
