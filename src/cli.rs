@@ -15,6 +15,8 @@ use arguments::{Arguments, Noun};
 use clap::Parser;
 use context::Context;
 use exit::Failure;
+use nouns::backup;
+use output::Output;
 use std::process::ExitCode;
 
 pub(crate) fn run() -> ExitCode {
@@ -37,6 +39,7 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.noun {
         Noun::Completions { shell } => return pages::completions(*shell),
         Noun::Man { directory } => return pages::man(directory),
+        Noun::Backup(backup::Verb::Show(options)) => return backup::show(&Output::new(&arguments.global), options),
         _ => {}
     }
     let context = Context::new(&arguments.connection, &arguments.global)?;

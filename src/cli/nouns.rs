@@ -1,4 +1,5 @@
 //! The nouns: what each of their verbs does.
+pub(crate) mod backup;
 pub(crate) mod db;
 pub(crate) mod hba;
 pub(crate) mod info;
@@ -8,6 +9,7 @@ pub(crate) mod os;
 mod provision;
 pub(crate) mod reassign;
 mod reload;
+pub(crate) mod restore;
 pub(crate) mod role;
 pub(crate) mod script;
 pub(crate) mod snapshot;
@@ -31,6 +33,8 @@ pub(crate) fn run(context: &Context, noun: &Noun) -> Result<(), Failure> {
         Noun::Lo(verb) => object::run::<LargeObject>(context, verb),
         Noun::Slot(verb) => object::run::<ReplicationSlot>(context, verb),
         Noun::Hba(verb) => hba::run(context, verb),
+        Noun::Backup(verb) => backup::run(context, verb),
+        Noun::Restore(options) => restore::run(context, options),
         Noun::Script(options) => script::run(context, options),
         Noun::Snapshot(verb) => snapshot::run(context, verb),
         Noun::Terminate(options) => terminate::run(context, options),

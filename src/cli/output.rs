@@ -22,6 +22,7 @@ pub(crate) struct Output {
     format: Format,
     quiet: bool,
     color: ColorChoice,
+    verbose: bool,
 }
 
 /// Named values, in order.
@@ -29,7 +30,8 @@ pub(crate) type Record = Vec<(&'static str, Value)>;
 
 impl Output {
     pub(crate) fn new(global: &GlobalArguments) -> Self {
-        Self { format: global.format, quiet: global.quiet, color: global.color }
+        let GlobalArguments { format, quiet, verbose, color, .. } = *global;
+        Self { format, quiet, color, verbose: verbose > 0 }
     }
 
     /// Prints records of the same names. In a table only the columns in `shown` are seen, where there are any.
@@ -100,6 +102,16 @@ impl Output {
     /// Says on standard error what went wrong with one of many.
     pub(crate) fn complain(&self, message: &str) {
         complain(self.color, message);
+    }
+
+    /// Whether each step is told on a line of its own.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose && !self.quiet
+    }
+
+    /// Whether anybody sees the steps of long work.
+    pub(crate) fn tells_steps(&self) -> bool {
+        !self.quiet && (self.verbose || io::stderr().is_terminal())
     }
 
     pub(crate) fn is_json(&self) -> bool {

@@ -1,4 +1,5 @@
 //! The program as a person uses it: a process, its output, its exit code, on a server of this binary's own.
+mod backups;
 mod databases;
 mod objects;
 mod pages;
