@@ -92,9 +92,13 @@ pub(crate) fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Reads files to their ends and refuses what could not be loaded, as far as that shows without a server.
+/// Reads files to their ends and refuses what could not be loaded, as far as that shows without a server; and what can
+/// be read only once, as a pipe.
 pub(crate) fn check(files: &[PathBuf]) -> Result<()> {
     for file in files {
+        if !fs::metadata(file).map_err(|error| Error::io(format!("read {file:?}"), error))?.is_file() {
+            return Err(Error::invalid(format!("{file:?}"), "it is no file, and cannot be read for each client anew"));
+        }
         let mut source = Source::open(file)?;
         while let Some(statement) = source.statement()? {
             refuse(&source, &statement)?;

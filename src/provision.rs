@@ -123,6 +123,10 @@ impl Provision {
             let why = "one that is SUPERUSER, CREATEROLE or REPLICATION reaches the databases of others";
             return Err(Error::invalid("role of clients", why));
         }
+        if self.database.is_template {
+            let why = "everybody who has CREATEDB can copy a template, and it cannot be dropped";
+            return Err(Error::invalid("database of clients", why));
+        }
         let (mut database, mut role) = (self.database.clone(), self.role.clone());
         (database.name, role.name) = ("sample".into(), "sample".into());
         database.to_create(cluster.version()).check()?;
@@ -187,7 +191,8 @@ pub struct ProvisionReport {
     pub failed: Vec<(ClientDatabase, Error)>,
     /// Those that were not tried: the first ones all failed, or the callback said to stop.
     pub not_tried: Vec<ClientDatabase>,
-    /// Databases to which everybody may connect, and so these roles: `postgres`, `template1`, and perhaps others.
+    /// Databases to which everybody may connect, and so these roles: `postgres`, `template1`, and perhaps others that
+    /// were there before.
     /// `REVOKE CONNECT ON DATABASE ... FROM PUBLIC` closes one.
     pub open_databases: Vec<String>,
 }
@@ -261,15 +266,15 @@ impl Cluster {
         load::check(&files)?;
         let mut provision = provision.clone();
         self.choose_template(&mut provision.database)?;
+        // Before, so that nothing stands between what is made and the report, which may hold the passwords.
+        let open_databases = self.open_databases(&provision.clients)?;
         let passwords = provision.password_file.as_deref().map(PasswordFile::create).transpose()?;
         let report = crew::work(self, &provision, &files, passwords.as_ref(), progress);
         if let Some(passwords) = passwords {
             passwords.finish()?;
         }
-        let mut report = report?;
         self.refresh();
-        report.open_databases = self.open_databases(&provision.clients)?;
-        Ok(report)
+        Ok(ProvisionReport { open_databases, ..report? })
     }
 
     /// Refuses what is collected or undone as a whole: databases are not.
@@ -284,6 +289,16 @@ impl Cluster {
             )),
             false => Ok(()),
         }
+    }
+
+    /// A connection for what marks clients: its process ends with the work, and not before, while it is idle because
+    /// files are loaded or archives made on others.
+    fn worker(&self) -> Result<Self> {
+        let worker = self.beside()?;
+        if worker.version().at_least(14) {
+            worker.session().run("set idle_session_timeout", &[sql!("SET idle_session_timeout = 0")])?;
+        }
+        Ok(worker)
     }
 
     /// An encoding that `template1` has anyway is no reason for `template0`.

@@ -20,7 +20,7 @@ pub(super) struct Maker<'p> {
     files: &'p [PathBuf],
     passwords: Option<&'p PasswordFile>,
     process: Process,
-    /// Whether the role that logged in may do everything.
+    /// Whether the role that logged in, and the one that it became, may do everything.
     superuser: bool,
     /// How the server wants verifiers to be made.
     encryption: String,
@@ -42,9 +42,10 @@ impl<'p> Maker<'p> {
         files: &'p [PathBuf],
         passwords: Option<&'p PasswordFile>,
     ) -> Result<Self> {
-        let cluster = cluster.beside()?;
+        let cluster = cluster.worker()?;
         let question = sql!(
-            "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)::text AS superuser, \
+            "SELECT (SELECT pg_catalog.bool_and(r.rolsuper) FROM pg_catalog.pg_roles r \
+             WHERE r.rolname IN (session_user, current_user))::text AS superuser, \
              pg_catalog.current_setting('password_encryption') AS encryption"
         );
         let answers = cluster.session().run("look at the session", &[question])?;
@@ -89,7 +90,7 @@ impl<'p> Maker<'p> {
         let mut database = self.provision.database.clone();
         database.name.clone_from(&client.database);
         database.owner.clone_from(&client.role);
-        (database.allow_connections, database.is_template, database.comment) = (false, false, None);
+        (database.allow_connections, database.comment) = (false, None);
         database.connection_limit = -1;
         database
     }
@@ -150,7 +151,6 @@ impl<'p> Maker<'p> {
         open.allow_connections = true;
         let mut wanted = open.clone();
         wanted.allow_connections = database.allow_connections;
-        wanted.is_template = database.is_template;
         wanted.connection_limit = database.connection_limit;
         wanted.comment.clone_from(&database.comment);
         let options = open.to_alter(&wanted, version);

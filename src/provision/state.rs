@@ -46,7 +46,7 @@ pub(super) fn look(cluster: &Cluster, client: &ClientDatabase) -> Result<State> 
 /// [`Error::Conflict`] if somebody else changed it.
 pub(super) fn change(cluster: &Cluster, client: &ClientDatabase, seen: &State, statements: &[Sql]) -> Result<()> {
     let (role, lock) = (&client.role, sql!("ALTER ROLE {} NOLOGIN", Ident(&client.role)));
-    cluster.session().atomically(&format!("complete role {role:?}"), |transaction| {
+    cluster.session().atomically(&format!("change role {role:?}"), |transaction| {
         transaction.send(std::slice::from_ref(&lock))?;
         let answers = transaction.send(&[question(client)])?;
         let row = answers.iter().flatten().next();
