@@ -69,8 +69,8 @@ impl ClientDatabase {
 pub struct Provision {
     /// For whom.
     pub clients: Vec<ClientDatabase>,
-    /// What each database is like: encoding, template, locale, tablespace, limit, comment. Its name and owner are not
-    /// looked at. An encoding that the template does not have makes it a copy of `template0`.
+    /// What each database is like: encoding, template, locale, tablespace, limit, comment; no template itself. Its name
+    /// and owner are not looked at. An encoding that the template does not have makes it a copy of `template0`.
     pub database: Database,
     /// What each role is like: limit, validity, comment. Its name and `login` are not looked at.
     pub role: Role,
@@ -91,7 +91,7 @@ pub struct Provision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadAs {
-    /// As the client's role (`SET ROLE`), whose is then whatever they make.
+    /// As the client's role (`SET ROLE`), whose is then whatever they make. It keeps nobody in: a file can `RESET ROLE`.
     Client,
     /// As the role of this connection: for files that say whose each object is, and for extensions that take a superuser.
     Connected,
@@ -175,7 +175,7 @@ pub enum ProvisionEvent {
     Made(ClientDatabase),
     /// It was there already.
     Skipped(ClientDatabase),
-    /// It could not be made, and nothing is left of it.
+    /// It could not be made, and nothing is left of it, unless the error says so.
     Failed(ClientDatabase, Error),
 }
 

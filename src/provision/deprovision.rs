@@ -22,8 +22,9 @@ pub struct DeprovisionReport {
 impl Cluster {
     /// Archives the database of each client, and drops it and its role; one after the other. The role cannot log in and
     /// the sessions in the database are ended before the closure is called, with a connection to that database, to
-    /// archive it: nothing is written after that is lost. If the closure fails, the role can log in again, and nothing is
-    /// dropped. What [`provision`](Cluster::provision) left half made is dropped, and not archived.
+    /// archive it. Superusers, and roles that were given CONNECT besides, can still come in: what they write then is lost.
+    /// If the closure fails, the role can log in again, and nothing is dropped; of a program that is killed meanwhile,
+    /// the role is left without LOGIN. What [`provision`](Cluster::provision) left half made is dropped, and not archived.
     ///
     /// It can be called again, and goes on where a program that was killed left off.
     ///
@@ -79,13 +80,10 @@ impl Cluster {
         archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
     ) -> Result<bool> {
         // From its end on, the client is incomplete, and any later run knows it.
-        match state::look(self, client)? {
+        match state::look_when_left(self, client)? {
             State::Absent => return Ok(false),
             State::Taken(error) => return Err(error),
-            State::Half(process) => {
-                state::wait_for_end(self, client, &process)?;
-                state::claim(self, client, &State::Half(process))?;
-            }
+            half @ State::Half(_) => state::claim(self, client, &half)?,
             State::Complete => self.close(client, archive)?,
         }
         drop_database(self, &client.database)?;

@@ -59,18 +59,18 @@ impl<'p> Maker<'p> {
     /// Makes a client, unless it is there; what was half made before is dropped, and so is what could not be
     /// completed now.
     pub(super) fn make(&self, client: &ClientDatabase) -> Result<Outcome> {
-        match state::look(&self.cluster, client)? {
+        let instead = match state::look_when_left(&self.cluster, client)? {
             State::Complete => return Ok(Outcome::Skipped),
             State::Taken(error) => return Err(error),
-            State::Absent => self.create_role(client, None)?,
-            State::Half(process) => {
-                state::wait_for_end(&self.cluster, client, &process)?;
-                state::claim(&self.cluster, client, &State::Half(process))?;
+            State::Absent => None,
+            half @ State::Half(_) => {
+                state::claim(&self.cluster, client, &half)?;
                 drop_database(&self.cluster, &client.database)?;
-                self.create_role(client, Some(&client.role))?;
+                Some(client.role.as_str())
             }
-        }
-        self.fill(client).map(Outcome::Made).map_err(|error| match self.undo(client) {
+        };
+        let made = self.create_role(client, instead).and_then(|()| self.fill(client));
+        made.map(Outcome::Made).map_err(|error| match self.undo(client) {
             Ok(()) => error,
             Err(undo) => error.and(&format!("what is half made could not be dropped ({undo}); the next run will")),
         })

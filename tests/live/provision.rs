@@ -524,3 +524,22 @@ fn what_could_not_be_dropped_is_dropped_when_nothing_stands_in_the_way() {
     let report = cluster.deprovision_without_archive(&provision.clients).unwrap();
     assert_eq!(names(&report.dropped), ["c1"], "{report:?}");
 }
+
+#[test]
+fn who_finds_a_client_in_the_making_waits_until_it_is_made() {
+    let ((server, cluster), folder) = (strict(), Folder::new());
+    let mut both = Provision::new(ClientDatabase::by_pattern("c{1..2}").unwrap());
+    both.jobs = 1;
+    both.files
+        .push(folder.write("schema.sql", "SELECT pg_sleep(CASE current_database() WHEN 'c1' THEN 1 ELSE 3 END);"));
+    let one = Provision::new([ClientDatabase::new("c1")]);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| run(&Cluster::connect(&server.dsn()).unwrap(), &both));
+        let sleeps = "SELECT 'x'::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        wait_until("it is in the making", || !texts(&cluster, sleeps).is_empty());
+        // The process that makes it goes on with the next one.
+        let report = run(&cluster, &one);
+        assert!(names(&report.skipped) == ["c1"] && !first.is_finished(), "{report:?}");
+        assert_eq!(made(&first.join().unwrap()), ["c1", "c2"]);
+    });
+}
