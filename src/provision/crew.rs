@@ -39,11 +39,19 @@ pub(super) fn work(
         let (sender, receiver) = mpsc::channel();
         let mut makers = vec![Some(first)];
         makers.resize_with(order.provision.jobs.min(clients.len()), || None);
-        for maker in makers {
+        for (number, maker) in makers.into_iter().enumerate() {
             let (work, sender) = (&work, sender.clone());
             let run = move || work.run(cluster, maker, &sender);
             let started = thread::Builder::new().name("pgsteward-provision".into()).spawn_scoped(scope, run);
-            started.map_err(|error| Error::io("start a thread", error))?;
+            match started {
+                Ok(_) => {}
+                Err(error) if number == 0 => return Err(Error::io("start a thread", error)),
+                // Those that were started do the work, and what they make is to be in the report.
+                Err(error) => {
+                    log::warn!("cannot start more than {number} threads: {error}");
+                    break;
+                }
+            }
         }
         drop(sender);
         for (place, outcome) in receiver {

@@ -28,7 +28,7 @@ pub(super) struct Maker<'p> {
     cluster: Cluster,
     order: &'p Order<'p>,
     process: Process,
-    /// Whether the role that logged in may do everything.
+    /// Whether the role that logged in, and the one that it became, may do everything.
     superuser: bool,
     /// How the server wants verifiers to be made.
     encryption: String,
@@ -45,9 +45,10 @@ pub(super) enum Outcome {
 
 impl<'p> Maker<'p> {
     pub(super) fn new(cluster: &Cluster, order: &'p Order<'p>) -> Result<Self> {
-        let cluster = cluster.beside()?;
+        let cluster = cluster.worker()?;
         let question = sql!(
-            "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)::text AS superuser, \
+            "SELECT (SELECT pg_catalog.bool_and(r.rolsuper) FROM pg_catalog.pg_roles r \
+             WHERE r.rolname IN (session_user, current_user))::text AS superuser, \
              pg_catalog.current_setting('password_encryption') AS encryption"
         );
         let answers = cluster.session().run("look at the session", &[question])?;
@@ -61,18 +62,18 @@ impl<'p> Maker<'p> {
     /// Makes a client, unless it is there; what was half made before is dropped, and so is what could not be
     /// completed now.
     pub(super) fn make(&self, client: &ClientDatabase) -> Result<Outcome> {
-        match state::look(&self.cluster, client)? {
+        let instead = match state::look_when_left(&self.cluster, client)? {
             State::Complete => return Ok(Outcome::Skipped),
             State::Taken(error) => return Err(error),
-            State::Absent => self.create_role(client, None)?,
-            State::Half(process) => {
-                state::wait_for_end(&self.cluster, client, &process)?;
-                state::claim(&self.cluster, client, &State::Half(process))?;
+            State::Absent => None,
+            half @ State::Half(_) => {
+                state::claim(&self.cluster, client, &half)?;
                 drop_database(&self.cluster, &client.database)?;
-                self.create_role(client, Some(&client.role))?;
+                Some(client.role.as_str())
             }
-        }
-        self.fill(client).map(Outcome::Made).map_err(|error| match self.undo_in_any_case(client) {
+        };
+        let made = self.create_role(client, instead).and_then(|()| self.fill(client));
+        made.map(Outcome::Made).map_err(|error| match self.undo_in_any_case(client) {
             Ok(()) => error,
             Err(undo) => error.and(&format!("what is half made could not be dropped ({undo}); the next run will")),
         })
@@ -92,7 +93,7 @@ impl<'p> Maker<'p> {
         let mut database = self.order.provision.database.clone();
         database.name.clone_from(&client.database);
         database.owner.clone_from(&client.role);
-        (database.allow_connections, database.is_template, database.comment) = (false, false, None);
+        (database.allow_connections, database.comment) = (false, None);
         database.connection_limit = -1;
         database
     }
@@ -155,7 +156,6 @@ impl<'p> Maker<'p> {
         open.allow_connections = true;
         let mut wanted = open.clone();
         wanted.allow_connections = database.allow_connections;
-        wanted.is_template = database.is_template;
         wanted.connection_limit = database.connection_limit;
         wanted.comment.clone_from(&database.comment);
         let options = open.to_alter(&wanted, version);
