@@ -14,6 +14,15 @@ const FORM: i32 = 1;
 /// The tables, in the order in which they are read.
 pub(super) const TABLES: [&str; 4] = ["about", "tables", "columns", "sequences"];
 
+/// Their columns, the types as the server describes them.
+const COLUMNS: [&str; 4] = [
+    "form integer, label text, taken timestamp with time zone, database text, role text, server_version text",
+    "number integer, schema text, name text, oid bigint, sort text, rows bigint",
+    "number integer, position integer, name text, type_schema text, type_name text, described text, \
+     collation_schema text, collation_name text",
+    "schema text, name text, last_value bigint, is_called boolean",
+];
+
 /// A snapshot, as it says of itself.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -120,14 +129,7 @@ pub(super) fn to_create(schema: &str, grantees: &[String]) -> Vec<Sql> {
         );
         statements.push(sql!("REVOKE ALL ON SCHEMA {} FROM {}", Ident(schema), grantees));
     }
-    let columns = [
-        "form int4, label text, taken timestamptz, database text, role text, server_version text",
-        "number int4, schema text, name text, oid int8, sort text, rows int8",
-        "number int4, position int4, name text, type_schema text, type_name text, described text, \
-         collation_schema text, collation_name text",
-        "schema text, name text, last_value int8, is_called bool",
-    ];
-    let tables = TABLES.iter().zip(columns);
+    let tables = TABLES.iter().zip(COLUMNS);
     statements.extend(tables.map(|(table, columns)| sql!("CREATE TABLE {} ({})", index(schema, table), columns)));
     let comment = "A snapshot of tables: the table \"tables\" says which number is which.";
     statements.push(sql!("COMMENT ON SCHEMA {} IS {}", Ident(schema), Lit(comment)));
@@ -249,21 +251,23 @@ impl Contents<'_> {
     }
 }
 
-/// The schemas that are snapshots, and which the current role may look into. One of somebody else's whose tables about
-/// itself are not plain ones is none: to read it could run code of theirs.
+/// The schemas that are snapshots, and which the current role may look into. One whose tables about itself are not
+/// plain ones, with these columns first, is none: to read it could run code of somebody else's, or fail for all others.
 pub(super) fn schemas() -> Sql {
+    let tables = TABLES.iter().zip(COLUMNS).map(|(table, columns)| sql!("({}, {})", Lit(table), Lit(columns)));
     sql!(
         "SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(n.nspowner) AS owner, \
          (SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid)), 0) FROM pg_catalog.pg_class c \
          WHERE c.relnamespace = n.oid AND c.relkind = 'r')::text AS bytes FROM pg_catalog.pg_namespace n \
          WHERE pg_catalog.starts_with(n.nspname::text, {}) AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-         AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid \
-         AND c.relname IN ('about', 'tables', 'columns', 'sequences') AND c.relkind = 'r' AND NOT c.relrowsecurity \
-         AND NOT c.relhasrules AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
-         AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid NOT IN ('pg_catalog.int4'::pg_catalog.regtype, \
-         'pg_catalog.int8'::pg_catalog.regtype, 'pg_catalog.bool'::pg_catalog.regtype, \
-         'pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.timestamptz'::pg_catalog.regtype))) = 4",
-        Lit(PREFIX)
+         AND (SELECT pg_catalog.count(*) FROM (VALUES {}) own(name, columns) JOIN pg_catalog.pg_class c \
+         ON c.relname = own.name WHERE c.relnamespace = n.oid AND c.relkind = 'r' AND NOT c.relrowsecurity \
+         AND NOT c.relhasrules AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.starts_with((\
+         SELECT pg_catalog.string_agg(pg_catalog.concat(a.attname, ' ', \
+         pg_catalog.format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), own.columns)) = 4",
+        Lit(PREFIX),
+        Sql::join(tables, ", ")
     )
 }
 

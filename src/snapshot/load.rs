@@ -1,7 +1,7 @@
 //! Files as a snapshot again.
-use super::archive::{Measured, SUMS};
+use super::archive::{AS_TEXT, Measured, SUMS};
 use super::index::{self, Snapshot, SnapshotTable, TABLES, copy, index, to_create};
-use super::moment::{default_grantees, other_names};
+use super::moment::{bring_back, default_grantees, other_names, put_away};
 use super::name::{PREFIX, schema_name};
 use super::survey::no_answer;
 use super::take;
@@ -24,8 +24,8 @@ pub(super) fn load(cluster: &Cluster, directory: &Path) -> Result<Snapshot> {
     let session = cluster.session();
     let snapshot = session.transaction(&action, || {
         let archive = Archive { session, action: &action, directory, sums: &sums };
-        let answers = session.run(&action, &[other_names(), default_grantees()])?;
-        let [names, grantees] = answers.as_slice() else { return Err(no_answer()) };
+        let answers = session.run(&action, &[other_names(), default_grantees(), put_away(AS_TEXT)])?;
+        let [names, grantees, _] = answers.as_slice() else { return Err(no_answer()) };
         let names = names.iter().map(|row| row.text("name")).collect::<Result<Vec<_>>>()?;
         let grantees = grantees.iter().map(|row| row.text("name")).collect::<Result<Vec<_>>>()?;
         // What it is called is only known when it is there.
@@ -36,7 +36,8 @@ pub(super) fn load(cluster: &Cluster, directory: &Path) -> Result<Snapshot> {
         }
         let loaded = archive.tables(&meanwhile)?;
         let name = schema_name(loaded.taken, &loaded.label, &names);
-        session.run(&action, &[sql!("ALTER SCHEMA {} RENAME TO {}", Ident(&meanwhile), Ident(&name))])?;
+        let rename = sql!("ALTER SCHEMA {} RENAME TO {}", Ident(&meanwhile), Ident(&name));
+        session.run(&action, &[rename, bring_back(AS_TEXT)])?;
         take::get(cluster, &name)
     })?;
     cluster.refresh();
