@@ -116,8 +116,42 @@ pub(super) fn list(columns: &[StoredColumn]) -> Sql {
     Sql::join(columns.iter().map(|column| sql!("{}", Ident(&column.name))), ", ")
 }
 
+/// How the tables of a snapshot are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Making {
+    #[default]
+    Logged,
+    /// Unlogged, until they are filled: a publication FOR ALL TABLES would send their rows, and a subscriber, who has no
+    /// such tables, would stop. What a rewrite of a table writes is not sent.
+    Unpublished,
+}
+
+impl Making {
+    pub(super) fn ask() -> Sql {
+        sql!("SELECT (EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.puballtables))::text AS published")
+    }
+
+    pub(super) fn read(rows: &[Row]) -> Result<Self> {
+        let published = rows.first().ok_or_else(no_answer)?.truth("published")?;
+        Ok(if published { Self::Unpublished } else { Self::Logged })
+    }
+
+    pub(super) fn create_table(self, table: &Sql, rest: &Sql) -> Sql {
+        let unlogged = if self == Self::Unpublished { "UNLOGGED " } else { "" };
+        sql!("CREATE {}TABLE {} {}", unlogged, *table, *rest)
+    }
+
+    /// What makes them tables like all others, once they are filled.
+    pub(super) fn complete(self, tables: impl IntoIterator<Item = Sql>) -> Vec<Sql> {
+        match self {
+            Self::Logged => Vec::new(),
+            Self::Unpublished => tables.into_iter().map(|table| sql!("ALTER TABLE {} SET LOGGED", table)).collect(),
+        }
+    }
+}
+
 /// Makes the schema, and the tables about what is in it, which nobody but the owner can look into.
-pub(super) fn to_create(schema: &str, grantees: &[String]) -> Vec<Sql> {
+pub(super) fn to_create(schema: &str, grantees: &[String], making: Making) -> Vec<Sql> {
     let mut statements = vec![sql!("CREATE SCHEMA {}", Ident(schema))];
     if !grantees.is_empty() {
         let grantees = Sql::join(
@@ -130,7 +164,8 @@ pub(super) fn to_create(schema: &str, grantees: &[String]) -> Vec<Sql> {
         statements.push(sql!("REVOKE ALL ON SCHEMA {} FROM {}", Ident(schema), grantees));
     }
     let tables = TABLES.iter().zip(COLUMNS);
-    statements.extend(tables.map(|(table, columns)| sql!("CREATE TABLE {} ({})", index(schema, table), columns)));
+    statements
+        .extend(tables.map(|(table, columns)| making.create_table(&index(schema, table), &sql!("({})", columns))));
     let comment = "A snapshot of tables: the table \"tables\" says which number is which.";
     statements.push(sql!("COMMENT ON SCHEMA {} IS {}", Ident(schema), Lit(comment)));
     statements
@@ -144,17 +179,18 @@ pub(super) struct Contents<'a> {
     pub(super) chosen: &'a Chosen,
     pub(super) columns: &'a Columns,
     pub(super) grantees: &'a [String],
+    pub(super) making: Making,
 }
 
 impl Contents<'_> {
     /// Makes the snapshot: all statements, in order.
     pub(super) fn to_copy(&self) -> Vec<Sql> {
-        let mut statements = to_create(self.schema, self.grantees);
+        let mut statements = to_create(self.schema, self.grantees, self.making);
         let none = Vec::new();
         for (number, table) in (1_u32..).zip(self.chosen.tables()) {
             let columns = list(self.columns.get(&table.oid).unwrap_or(&none));
-            let copy = copy(self.schema, number);
-            statements.push(sql!("CREATE TABLE {} AS SELECT {} FROM ONLY {}", copy, columns, table.name));
+            let rows = sql!("AS SELECT {} FROM ONLY {}", columns, table.name);
+            statements.push(self.making.create_table(&copy(self.schema, number), &rows));
         }
         statements.push(self.about());
         statements.push(sql!("INSERT INTO {} VALUES {}", index(self.schema, "tables"), self.tables()));
@@ -170,6 +206,9 @@ impl Contents<'_> {
         if !sequences.is_empty() {
             statements.push(sql!("INSERT INTO {} {}", index(self.schema, "sequences"), sequences));
         }
+        let copies = (1_u32..).zip(self.chosen.tables()).map(|(number, _)| copy(self.schema, number));
+        let all = TABLES.iter().map(|table| index(self.schema, table)).chain(copies);
+        statements.extend(self.making.complete(all));
         statements
     }
 
@@ -370,7 +409,9 @@ impl TestSnapshot {
     pub(super) fn taken(taken: Timestamp, label: &str) -> Snapshot {
         let (chosen, columns) = (Chosen::default(), Columns::new());
         let schema = super::name::schema_name(taken, label, &[]);
-        let contents = Contents { schema: &schema, label, taken, chosen: &chosen, columns: &columns, grantees: &[] };
+        let making = Making::Logged;
+        let contents =
+            Contents { schema: &schema, label, taken, chosen: &chosen, columns: &columns, grantees: &[], making };
         contents.planned("", "")
     }
 }

@@ -1,5 +1,5 @@
 //! All tables at one moment, and as they stay until the end of the transaction.
-use super::index::{self, ISO};
+use super::index::{self, ISO, Making};
 use super::name::PREFIX;
 use super::selection::Chosen;
 use super::survey::{Columns, Survey, columns_of, no_answer, read_columns};
@@ -38,6 +38,8 @@ pub(super) struct Moment {
     pub(super) taken_names: Vec<String>,
     /// Who would have rights in a new schema without being told so; empty for PUBLIC.
     pub(super) grantees: Vec<String>,
+    /// How a new snapshot is to be made.
+    pub(super) making: Making,
 }
 
 /// The transaction around.
@@ -110,7 +112,7 @@ pub(super) fn at_one_moment<R>(
 pub(super) fn as_it_is(cluster: &Cluster, action: &str, choose: impl Fn(&Survey) -> Result<Chosen>) -> Result<Moment> {
     let session = cluster.session();
     let mut questions = Survey::queries().to_vec();
-    questions.extend([clock(), other_names(), default_grantees()]);
+    questions.extend([clock(), other_names(), default_grantees(), Making::ask()]);
     let answers = session.run(action, &questions)?;
     Moment::read(&answers, &choose)?.with_columns(session, action)
 }
@@ -118,7 +120,7 @@ pub(super) fn as_it_is(cluster: &Cluster, action: &str, choose: impl Fn(&Survey)
 impl Moment {
     /// From the last answers: they are those to the questions of [`opening`].
     fn read(answers: &[Vec<Row>], choose: &impl Fn(&Survey) -> Result<Chosen>) -> Result<Self> {
-        let [.., relations, sequences, clock, names, grantees] = answers else { return Err(no_answer()) };
+        let [.., relations, sequences, clock, names, grantees, making] = answers else { return Err(no_answer()) };
         let survey = Survey::read_both(relations, sequences)?;
         let texts = |rows: &[Row]| rows.iter().map(|row| row.text("name")).collect::<Result<_>>();
         let chosen = choose(&survey)?;
@@ -130,6 +132,7 @@ impl Moment {
             columns: Columns::new(),
             taken_names: texts(names)?,
             grantees: texts(grantees)?,
+            making: Making::read(making)?,
         })
     }
 
@@ -161,7 +164,7 @@ fn opening(chosen: &Chosen, hold: Hold, around: Around) -> Vec<Sql> {
     statements.extend(lock(chosen, mode));
     statements.push(put_away(hold.settings()));
     statements.extend(Survey::queries());
-    statements.extend([clock(), other_names(), default_grantees()]);
+    statements.extend([clock(), other_names(), default_grantees(), Making::ask()]);
     statements
 }
 

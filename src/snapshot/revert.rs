@@ -165,6 +165,7 @@ impl Revert<'_> {
                     chosen: &self.moment.chosen,
                     columns: &self.moment.columns,
                     grantees: &self.moment.grantees,
+                    making: self.moment.making,
                 };
                 statements.extend(contents.to_copy());
                 Some(name)

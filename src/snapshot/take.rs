@@ -47,8 +47,8 @@ pub(super) fn take(cluster: &Cluster, options: &SnapshotOptions) -> Result<Snaps
 }
 
 fn contents<'a>(schema: &'a str, label: &'a str, moment: &'a Moment) -> Contents<'a> {
-    let Moment { now, chosen, columns, grantees, .. } = moment;
-    Contents { schema, label, taken: *now, chosen, columns, grantees }
+    let Moment { now, chosen, columns, grantees, making, .. } = moment;
+    Contents { schema, label, taken: *now, chosen, columns, grantees, making: *making }
 }
 
 pub(super) fn list(cluster: &Cluster) -> Result<Vec<Snapshot>> {
