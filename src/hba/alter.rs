@@ -89,13 +89,11 @@ impl HbaRules {
         if !self.is_changed() && self.before().old_bytes() == self.old_bytes() {
             return Ok(HbaOutcome::nothing());
         }
-        let name = new_rules(self.path());
-        self.check_as(&name)?;
         let mut files = self.files().clone();
         files.insert(self.path(), Some(self.new_bytes()));
         // The text is what counts, not the list that it was made from.
         let after = HbaFile::with_files(self.path(), files, self.dialect().clone());
-        self.bring(after, &name, options)
+        self.bring(after, &new_rules(self.path()), options)
     }
 
     /// Brings a content, which errors call by a name, to the server, or into the plan.
@@ -147,26 +145,33 @@ impl HbaRules {
     /// # Errors
     /// As for [`restore`](HbaRules::restore).
     pub fn restore_with(&mut self, backup: &HbaBackup, options: &HbaAlterOptions) -> Result<HbaOutcome> {
-        let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
-        let standing = Standing::ask(cluster)?;
-        let content = fetch_file(cluster, &standing, &backup.path)?.ok_or_else(|| no_file(&backup.path))?;
+        let standing = Standing::ask(self.cluster())?;
+        let content = fetch_file(self.cluster(), &standing, &backup.path)?.ok_or_else(|| no_file(&backup.path))?;
         backups::check(&backup.path, &content)?;
-        let files = fetch_included(cluster, &standing, path, content, dialect)?;
-        let after = HbaFile::with_files(path, files, dialect.clone());
-        self.bring(after, &format!("the copy {:?}", backup.path), options)
+        self.bring_whole(content, &standing, &format!("the copy {:?}", backup.path), options)
     }
 
     /// Brings a whole file to the server in place of this one, as [`alter_with`](HbaRules::alter_with) brings changes.
-    /// Changes not sent are forgotten.
+    /// Changes of the list that were not saved are forgotten when it succeeds.
     ///
     /// # Errors
-    /// As for [`alter`](HbaRules::alter).
+    /// As for [`alter_with`](HbaRules::alter_with).
     pub fn alter_to(&mut self, content: impl Into<Vec<u8>>, options: &HbaAlterOptions) -> Result<HbaOutcome> {
-        let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
-        let standing = Standing::ask(cluster)?;
-        let files = fetch_included(cluster, &standing, path, content.into(), dialect)?;
-        let after = HbaFile::with_files(path, files, dialect.clone());
-        self.bring(after, &new_rules(path), options)
+        let standing = Standing::ask(self.cluster())?;
+        self.bring_whole(content.into(), &standing, &new_rules(self.path()), options)
+    }
+
+    /// The same with the files that it includes, which may be others than those of the list.
+    fn bring_whole(
+        &mut self,
+        content: Vec<u8>,
+        standing: &Standing,
+        name: &str,
+        options: &HbaAlterOptions,
+    ) -> Result<HbaOutcome> {
+        let files = fetch_included(self.cluster(), standing, self.path(), content, self.dialect())?;
+        let after = HbaFile::with_files(self.path(), files, self.dialect().clone());
+        self.bring(after, name, options)
     }
 }
 

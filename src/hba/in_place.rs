@@ -124,7 +124,7 @@ impl Way {
         };
         let put = swap.cluster.session().atomically(&action, |within| {
             feed.send(swap.cluster, within, &action, content)?;
-            *process = Process::of(within)?;
+            *process = Some(Process::of(within)?);
             within.send(&statements)
         });
         put.map(drop)

@@ -903,6 +903,17 @@ fn a_file_in_a_directory_of_others_is_overwritten_when_asked_and_its_copies_are_
 }
 
 #[test]
+fn sql_alone_overwrites_the_file_also_in_a_session_that_may_not_see_itself() {
+    let private = Private::start();
+    let (name, _) = private.writer("pg_write_server_files");
+    private.cluster.execute(&format!("SET SESSION AUTHORIZATION {name}"), &[]).unwrap();
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    hba.alter_with(&in_place()).unwrap();
+    assert!(private.rules().contains(RULE).unwrap());
+}
+
+#[test]
 fn copies_that_sql_alone_made_for_a_symbolic_link_are_listed_once_and_brought_back() {
     let (private, elsewhere) = (Private::start(), Directory::new());
     let (data, original) = (private.server.data_directory(), private.path());
