@@ -715,6 +715,35 @@ fn a_cancelled_change_leaves_the_old_file() {
 }
 
 #[test]
+fn a_cancellation_that_stops_the_undoing_does_not_leave_the_new_file() {
+    let private = Private::start();
+    let (data, old) = (private.server.data_directory(), private.text());
+    let other = Cluster::connect(&private.server.dsn()).unwrap();
+    let mut hba = private.rules();
+    hba.insert(0, "local all postgres reject").unwrap();
+    let result = thread::scope(|scope| {
+        let cancelled = scope.spawn(|| {
+            wait_until("the new file is there", || private.text() != old);
+            // It waits for the first program's lock, and lets the second one, which puts the old file back, wait.
+            let mut holder = Command::new("flock").arg(&data).args(["sleep", "3"]).spawn().unwrap();
+            let running = "SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%base64%'";
+            let is_running = || !other.execute(running, &[]).unwrap().is_empty();
+            wait_until("the first program has ended", || !is_running());
+            wait_until("the second program runs", is_running);
+            private.cluster.canceller().cancel().unwrap();
+            holder.wait().unwrap();
+        });
+        let result = hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow));
+        cancelled.join().unwrap();
+        result
+    });
+    let text = result.unwrap_err().to_string();
+    assert!(text.contains("and loaded"), "{text}");
+    assert_eq!(private.text(), old);
+    assert!(private.is_let_in("postgres"));
+}
+
+#[test]
 fn a_timeout_does_not_stand_in_the_way_of_putting_the_old_file_back() {
     let private = Private::start();
     let (data, old) = (private.server.data_directory(), private.text());
