@@ -1,4 +1,5 @@
 //! How a changed file is brought to the server, and what came of it.
+use super::backups;
 use std::fmt;
 
 /// How `HbaRules::alter_with` goes about it.
@@ -134,4 +135,11 @@ pub struct HbaBackup {
     pub time: jiff::Timestamp,
     /// Its size in bytes.
     pub size: u64,
+}
+
+impl HbaBackup {
+    /// Whether it is a copy of this content, as far as the hash in its name tells.
+    pub fn is_of(&self, content: &[u8]) -> bool {
+        backups::is_of(&self.path, content)
+    }
 }

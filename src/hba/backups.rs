@@ -51,13 +51,18 @@ fn read(line: &str) -> Option<(Option<u32>, HbaBackup)> {
 
 /// Refuses a copy whose content is not the one that its name tells: it was changed, or is not whole.
 pub(super) fn check(path: &str, content: &[u8]) -> Result<()> {
-    let told = path.rsplit('.').next().unwrap_or_default();
-    match told.len() == 8 && hash(content).starts_with(told) {
+    match is_of(path, content) {
         true => Ok(()),
         false => {
             Err(Error::invalid(format!("copy {path:?}"), "its content is not the one that the hash in its name tells"))
         }
     }
+}
+
+/// Whether the hash in the name of a copy is that of a content.
+pub(super) fn is_of(path: &str, content: &[u8]) -> bool {
+    let told = path.rsplit('.').next().unwrap_or_default();
+    told.len() == 8 && hash(content).starts_with(told)
 }
 
 #[cfg(test)]

@@ -156,9 +156,13 @@ e=$( { base64 -d >"$t"; } 2>&1) || why "$e"
 try cp "$f" "$o"
 "#;
 
-/// Copies the old file. The copy is whole before it has its name, which comes after those of all other copies: also when
-/// they were made in the same second, or the clock was put back. In a count, a 1 before its zeros keeps it decimal.
+/// Copies the old file, unless the newest copy is one of it: changes that fail again and again do not push older copies
+/// out. The copy is whole before it has its name, which comes after those of all other copies: also when they were made in
+/// the same second, or the clock was put back. In a count, a 1 before its zeros keeps it decimal.
 const COPY: &str = r#"
+k=
+for x in @copies@; do own "$x" && k=$x; done
+if [ -z "$k" ] || [ "$(hash <"$k")" != "$h0" ]; then
 try cp -p "$f" "$c"
 [ "$(hash <"$c")" = "$h0" ] || fail 81 ''
 try sync "$c"
@@ -175,6 +179,7 @@ done
 k=$b.$s.$n.$(printf %.8s "$h0")
 [ -e "$k" ] || u=$k
 try mv -f "$c" "$k"
+fi
 say copy "$k"
 "#;
 
@@ -495,6 +500,24 @@ mod tests {
         assert!(!names.contains(&ours(2)) && names.contains(&ours(3)) && names.contains(&ours(4)), "{names:?}");
         assert_eq!(fs::read(at("pg_hba.conf.bak")).unwrap(), b"theirs");
         assert_eq!(names.len(), 8, "{names:?}");
+    }
+
+    #[test]
+    fn what_has_a_copy_already_gets_no_other_one() {
+        let place = Place::new();
+        for write in [HbaWrite::Replace, HbaWrite::InPlace] {
+            for _ in 0..3 {
+                assert_eq!(place.run(&place.file(), "old\n", "new\n", write, Some(2)), 0);
+                // As a change that failed leaves it.
+                fs::write(place.file(), "old\n").unwrap();
+            }
+        }
+        let names = place.names();
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert_eq!(place.run(&place.file(), "old\n", "new\n", HbaWrite::Replace, Some(2)), 0);
+        assert_eq!(place.run(&place.file(), "new\n", "old\n", HbaWrite::Replace, Some(3)), 0);
+        assert_eq!(place.run(&place.file(), "old\n", "new\n", HbaWrite::Replace, Some(3)), 0);
+        assert_eq!(place.names().len(), 5);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) enum Verb {
     Matrix(MatrixOptions),
     /// The copies of older files
     Backups,
-    /// Bring back an older file: the newest copy, if not told which
+    /// Bring back an older file: the newest copy of another content, if not told which
     Restore {
         /// As `backups` prints it
         path: Option<String>,
@@ -325,10 +325,12 @@ fn backup(backup: &HbaBackup) -> Record {
 }
 
 fn restore(context: &Context, path: Option<&str>, writing: &Writing) -> Result<(), Failure> {
-    let backups = rules(context)?.backups()?;
+    let rules = rules(context)?;
+    let backups = rules.backups()?;
     let chosen = match path {
         Some(path) => backups.iter().find(|backup| backup.path == path),
-        None => backups.first(),
+        // A change that failed leaves a copy of what there is.
+        None => backups.iter().find(|backup| !backup.is_of(rules.old_bytes())),
     };
     let Some(chosen) = chosen else {
         let what = path.map_or("a copy of an older file".to_owned(), |path| format!("the copy {path:?}"));
