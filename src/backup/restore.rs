@@ -92,18 +92,18 @@ impl Restore {
     }
 
     /// Looks at the dump, and refuses one that is not what its manifest tells.
-    pub(super) fn source(&self, cluster: &Cluster) -> Result<Source<'_>> {
+    pub(super) fn source(&self, cluster: &Cluster, watch: &mut Watch<'_>) -> Result<Source<'_>> {
         match &self.place {
             Place::Client(path) => {
                 let format = self.format.map_or_else(|| recognize(path), Ok)?;
                 let manifest = Manifest::beside(path)?;
                 if let Some(manifest) = &manifest {
-                    manifest.check(&format!("{path:?}"), &digest(path)?)?;
+                    manifest.check(&format!("{path:?}"), &digest(path, watch)?)?;
                 }
                 Ok(Source::File { path, format, manifest: manifest.map(Box::new) })
             }
             Place::Program(words) => Ok(Source::Program(words, self.format)),
-            Place::Server(file) => on_server::source(cluster, self, file),
+            Place::Server(file) => on_server::source(cluster, self, file, watch),
         }
     }
 
@@ -200,7 +200,7 @@ impl Cluster {
         let run = |words: &[String]| run_command(self, &restore.place, words, restore.timeout);
         around(&restore.before, &restore.after, run, || {
             // A dump that is missing or damaged is found before anything is made.
-            let source = restore.source(self)?;
+            let source = restore.source(self, &mut watch)?;
             match &restore.target {
                 RestoreTarget::CurrentDatabase => {
                     let report = restore.to_database(self, &source, self.current_database(), &mut watch);
