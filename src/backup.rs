@@ -131,6 +131,14 @@ impl Dump {
         }
     }
 
+    /// How long the program waits for a table that somebody has locked.
+    fn lock_wait_timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Database(options) => options.lock_wait_timeout,
+            Self::Globals(_) => None,
+        }
+    }
+
     fn to_arguments(&self, version: &ServerVersion) -> Result<Vec<String>> {
         match self {
             Self::Database(options) => options.to_arguments(version),
@@ -259,8 +267,8 @@ pub struct BackupReport {
 pub enum Progress<'a> {
     /// It has said something: a step (with `verbose`), a warning, an error.
     Message(&'a ProgramMessage),
-    /// So many bytes of the dump are written, handed on, or read for its hash. Told again at least ten times a second while a
-    /// program runs here; 0 where nobody knows.
+    /// So many bytes of the dump are written, handed on, or read for its hash. Told again at least ten times a second while
+    /// a program runs here; 0 where nobody knows.
     Bytes(u64),
 }
 

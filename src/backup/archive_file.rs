@@ -32,6 +32,9 @@ pub(super) struct Digested {
 /// A dump under its temporary name, in the folder of its final one. It is removed when this is dropped unpublished.
 pub(super) struct Unfinished {
     pub(super) path: PathBuf,
+    place: PathBuf,
+    existing: Existing,
+    format: DumpFormat,
     published: bool,
 }
 
@@ -48,13 +51,19 @@ impl Unfinished {
         let name = path.file_name().ok_or_else(|| Error::invalid(format!("path {path:?}"), "it names no file"))?;
         let folder = folder_of(path);
         fs::read_dir(folder).map_err(|error| Error::io(&action, error))?;
-        let there = fs::symlink_metadata(path).ok();
-        let replaceable = existing == Existing::Replace && format != DumpFormat::Directory;
-        if there.is_some_and(|there| !replaceable || there.is_dir()) {
-            return Err(Error::AlreadyExists { what: format!("{path:?}") });
+        let temporary = folder.join(temporary_name(&name.to_string_lossy()));
+        let unfinished = Self { path: temporary, place: path.to_owned(), existing, format, published: false };
+        unfinished.check_place().map(|()| unfinished)
+    }
+
+    /// Refuses what is there and must stay.
+    fn check_place(&self) -> Result<()> {
+        let there = fs::symlink_metadata(&self.place).ok();
+        let replaceable = self.existing == Existing::Replace && self.format != DumpFormat::Directory;
+        match there.is_some_and(|there| !replaceable || there.is_dir()) {
+            true => Err(Error::AlreadyExists { what: format!("{:?}", self.place) }),
+            false => Ok(()),
         }
-        let path = folder.join(temporary_name(&name.to_string_lossy()));
-        Ok(Self { path, published: false })
     }
 
     /// Makes it as an empty file that nobody else may read.
@@ -66,19 +75,24 @@ impl Unfinished {
         options.open(&self.path).map_err(|error| Error::io(format!("create {:?}", self.path), error))
     }
 
-    /// Brings it to the disk and gives it its final name.
-    pub(super) fn publish(mut self, path: &Path, sync: bool, existing: Existing) -> Result<()> {
-        let action = format!("write {path:?}");
-        let failed = |error| Error::io(&action, error);
+    /// Brings it to the disk, and looks at the final path once more: another dump may have come there meanwhile.
+    pub(super) fn complete(&self, sync: bool) -> Result<()> {
+        // pg_dump does it by itself for a directory.
         if sync && self.path.is_file() {
-            File::open(&self.path).and_then(|file| file.sync_all()).map_err(failed)?;
+            File::open(&self.path).and_then(|file| file.sync_all()).map_err(|error| self.failed(error))?;
         }
-        if existing == Existing::Refuse && fs::symlink_metadata(path).is_ok() {
-            return Err(Error::AlreadyExists { what: format!("{path:?}") });
-        }
-        fs::rename(&self.path, path).map_err(failed)?;
+        self.check_place()
+    }
+
+    /// Gives it its final name.
+    pub(super) fn publish(mut self, sync: bool) -> Result<()> {
+        fs::rename(&self.path, &self.place).map_err(|error| self.failed(error))?;
         self.published = true;
-        if sync { sync_folder(folder_of(path)).map_err(failed) } else { Ok(()) }
+        if sync { sync_folder(folder_of(&self.place)).map_err(|error| self.failed(error)) } else { Ok(()) }
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::io(format!("write {:?}", self.place), error)
     }
 }
 
@@ -144,6 +158,10 @@ fn digest_file(path: &Path, done: u64, watch: &mut Watch<'_>) -> Result<Digested
     Ok(Digested { size, sha256: hex(&hash.finalize()) })
 }
 
+/// How compressed files begin, and what makes them whole again: pg_dump compresses plain dumps too, and psql reads none.
+const COMPRESSED: [(&[u8], &str); 3] =
+    [(b"\x1f\x8b", "gzip -dc"), (b"\x28\xb5\x2f\xfd", "zstd -dc"), (b"\x04\x22\x4d\x18", "lz4 -dc")];
+
 /// The form of a dump, by how it begins.
 pub(super) fn recognize(path: &Path) -> Result<DumpFormat> {
     let failed = |error| Error::io(format!("read {path:?}"), error);
@@ -152,6 +170,10 @@ pub(super) fn recognize(path: &Path) -> Result<DumpFormat> {
     }
     let mut start = Vec::new();
     File::open(path).and_then(|file| file.take(512).read_to_end(&mut start)).map_err(failed)?;
+    if let Some((_, program)) = COMPRESSED.iter().find(|(magic, _)| start.starts_with(magic)) {
+        let why = format!("it is compressed as a whole; restore it from a program (Place::Program): {program}");
+        return Err(Error::invalid(format!("dump {path:?}"), why));
+    }
     Ok(match () {
         () if start.starts_with(b"PGDMP") => DumpFormat::Custom,
         () if start.get(257..262) == Some(b"ustar") => DumpFormat::Tar,

@@ -41,6 +41,17 @@ const LONG_NAMES: [&str; 36] = [
     "USER MAPPING",
 ];
 
+/// Those of them that are about no object of a catalogue: the first of their OIDs is 0.
+const NOT_IN_CATALOG: [&str; 7] = [
+    "INDEX ATTACH",
+    "MATERIALIZED VIEW DATA",
+    "SEQUENCE OWNED BY",
+    "SEQUENCE SET",
+    "STATISTICS DATA",
+    "TABLE ATTACH",
+    "TABLE DATA",
+];
+
 /// The kinds of entries that hold data, which a dump of definitions does not have.
 const DATA: [&str; 8] = [
     "BLOB",
@@ -61,6 +72,8 @@ pub(super) struct Contents {
 
 #[derive(Clone, Debug)]
 struct Entry {
+    /// Whether it is about an object of a catalogue, and not about data or an attachment.
+    in_catalog: bool,
     oid: u32,
     /// The kind, the schema (or `-`), the name and the owner: nothing separates them for certain.
     words: String,
@@ -68,7 +81,10 @@ struct Entry {
 
 impl Entry {
     fn kind(&self) -> &str {
-        let is = |name: &&&str| self.words.strip_prefix(**name).is_some_and(|rest| rest.starts_with(' '));
+        // A table in a schema DATA has the words of the data of a table.
+        let may_be = |name: &str| !(self.in_catalog && NOT_IN_CATALOG.contains(&name));
+        let is =
+            |name: &&&str| may_be(name) && self.words.strip_prefix(**name).is_some_and(|rest| rest.starts_with(' '));
         let long = LONG_NAMES.iter().filter(is).max_by_key(|name| name.len());
         long.copied().unwrap_or_else(|| self.words.split(' ').next().unwrap_or_default())
     }
@@ -95,9 +111,9 @@ impl Contents {
     pub(super) fn read(list: &str) -> Self {
         let entry = |line: &str| {
             let (_, rest) = line.split_once("; ")?;
-            let (_, rest) = rest.split_once(' ')?;
+            let (catalog, rest) = rest.split_once(' ')?;
             let (oid, words) = rest.split_once(' ')?;
-            Some(Entry { oid: oid.parse().ok()?, words: words.to_owned() })
+            Some(Entry { in_catalog: catalog != "0", oid: oid.parse().ok()?, words: words.to_owned() })
         };
         let lines = list.lines().filter(|line| !line.starts_with(';'));
         Self { entries: lines.filter_map(entry).collect() }
@@ -154,6 +170,18 @@ mod tests {
         assert_eq!(counts.keys().collect::<Vec<_>>(), expected);
         assert!(counts.values().all(|count| *count == 1));
         assert_eq!(contents.tables_with_data(), [16385].into());
+    }
+
+    #[test]
+    fn a_schema_that_is_called_as_half_a_kind_makes_no_other_kind() {
+        let list = "1; 1259 7 TABLE DATA t o\n2; 0 7 TABLE DATA DATA t o\n3; 1259 8 SEQUENCE SET s o\n\
+            4; 1259 9 MATERIALIZED VIEW DATA v o\n5; 1259 6 TABLE DATA u o\n6; 1259 5 TABLE ATTACH a o\n";
+        let contents = Contents::read(list);
+        let counts: Vec<_> = contents.counts().into_iter().collect();
+        let expected = [("MATERIALIZED VIEW", 1), ("SEQUENCE", 1), ("TABLE", 3), ("TABLE DATA", 1)];
+        assert_eq!(counts, expected.map(|(kind, count)| (kind.to_owned(), count)));
+        assert_eq!(contents.tables_with_data(), [7].into());
+        assert_eq!(contents.definitions_beyond(&Contents::default()).len(), 5);
     }
 
     #[test]

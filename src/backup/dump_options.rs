@@ -181,7 +181,7 @@ pub struct DumpOptions {
     /// `--no-sync`, `--sync-method`.
     pub sync: Sync,
     /// `--lock-wait-timeout`: how long to wait for a table that somebody has locked, in milliseconds at the finest. None is
-    /// for ever, or what the server's `lock_timeout` says.
+    /// for ever: pg_dump puts the server's `lock_timeout` off.
     pub lock_wait_timeout: Option<Duration>,
     /// Definitions, data, or both.
     pub content: Content,

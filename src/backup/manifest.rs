@@ -142,13 +142,14 @@ impl Manifest {
         self.program_version.split('.').next()?.parse().ok()
     }
 
-    /// Writes it beside its dump.
-    pub(super) fn write_beside(&self, dump: &Path) -> Result<()> {
+    /// Writes it beside a dump that is to be, under a temporary name.
+    pub(super) fn write_beside(&self, dump: &Path) -> Result<Unfinished> {
         let path = Self::path_for(dump);
         let unfinished = Unfinished::beside(&path, Existing::Replace, DumpFormat::Plain)?;
         let written = unfinished.create()?.write_all(self.to_json().as_bytes());
         written.map_err(|error| Error::io(format!("write {path:?}"), error))?;
-        unfinished.publish(&path, true, Existing::Replace)
+        unfinished.complete(true)?;
+        Ok(unfinished)
     }
 
     /// Refuses a dump that is not the one this tells of.

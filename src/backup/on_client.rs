@@ -5,7 +5,7 @@ use super::contents::Contents;
 use super::dump_options::{DumpFormat, Sync};
 use super::manifest::Manifest;
 use super::messages::ProgramMessage;
-use super::process::{self, Running, Tolerance, Watch};
+use super::process::{self, Running, Taken, Tolerance, Watch};
 use super::program::Program;
 use super::restore::{Restore, Source};
 use super::restore_options::OnError;
@@ -70,7 +70,7 @@ pub(super) fn back_up(cluster: &Cluster, backup: &Backup, path: &Path, watch: &m
     Dumper::new(cluster, backup, None)?;
     let snapshot = match backup.row_counts {
         RowCounts::None => None,
-        RowCounts::Exact => Some(Snapshot::export(cluster)?),
+        RowCounts::Exact => Some(Snapshot::export(cluster, backup.dump.lock_wait_timeout(), watch)?),
     };
     let mut dumper = Dumper::new(cluster, backup, snapshot.as_ref().map(|snapshot| snapshot.name.as_str()))?;
     // Not standard output: from version 16 on pg_dump appends there, and cannot go back to note where each table's data
@@ -88,16 +88,19 @@ pub(super) fn back_up(cluster: &Cluster, backup: &Backup, path: &Path, watch: &m
         let contents = list(&unfinished.path, backup.programs.as_deref(), manifest.written_by(), watch)?;
         manifest.objects = contents.counts();
         if let Some(snapshot) = &snapshot {
-            let (tables, large_objects) = snapshot.count(&contents)?;
+            let (tables, large_objects) = snapshot.count(&contents, watch)?;
             (manifest.tables, manifest.large_objects) = (tables, Some(large_objects));
         }
     }
     drop(snapshot);
     let digested = digest(&unfinished.path, watch)?;
     (manifest.size, manifest.sha256, manifest.ended) = (digested.size, digested.sha256, Timestamp::now());
+    let told = manifest.write_beside(path)?;
+    let sync = backup.dump.sync() != Sync::No;
+    unfinished.complete(sync)?;
     forget_manifest(path)?;
-    unfinished.publish(path, backup.dump.sync() != Sync::No, backup.existing)?;
-    manifest.write_beside(path)?;
+    unfinished.publish(sync)?;
+    told.publish(sync)?;
     Ok(BackupReport { manifest: Some(manifest), warnings })
 }
 
@@ -126,7 +129,7 @@ pub(super) fn back_up_to_program(
     let mut taker = command(words)?;
     let taker = Running::start(title(words), taker.stdin(Stdio::piped()).stdout(Stdio::null()))?;
     let running = Running::start(&dumper.title, dumper.command.stdout(Stdio::piped()))?;
-    let passed = process::pipe(running, taker, watch, Tolerance::None)?;
+    let passed = process::pipe(running, taker, watch, Tolerance::None, Taken::All)?;
     let mut manifest = dumper.manifest(cluster, &backup.dump);
     (manifest.size, manifest.sha256, manifest.ended) = (passed.bytes, passed.sha256, Timestamp::now());
     Ok(BackupReport { manifest: Some(manifest), warnings: passed.messages })
@@ -192,7 +195,8 @@ pub(super) fn restore(
             let mut giver = self::command(words)?;
             let giver = Running::start(self::title(words), giver.stdin(Stdio::null()).stdout(Stdio::piped()))?;
             let running = Running::start(title, command.stdin(Stdio::piped()))?;
-            process::pipe(giver, running, watch, tolerance).map(|passed| passed.messages)
+            let taken = if plain { Taken::All } else { Taken::Enough };
+            process::pipe(giver, running, watch, tolerance, taken).map(|passed| passed.messages)
         }
         Source::Server(_) => Err(Error::invalid("place of a dump", "it is not on this machine")),
     }

@@ -119,8 +119,9 @@ impl<'a> Programs<'a> {
         let socket = sockets.split(',').next().unwrap_or_default().trim().trim_matches('"');
         let host = if socket.is_empty() { "localhost" } else { socket };
         let user = file.user.as_ref().map(|user| format!(" PGUSER={}", quote(user))).unwrap_or_default();
+        // The server may have been started with variables of libpq's.
         let environment = format!(
-            "umask 077; unset PGDATABASE PGHOSTADDR PGOPTIONS PGPASSWORD PGSERVICE PGSSLMODE PGUSER PGCLIENTENCODING; \
+            "umask 077; for name in $(env | sed -n 's/^\\(PG[A-Z_]*\\)=.*/\\1/p'); do unset \"$name\"; done; \
              export LC_ALL=C PGHOST={} PGPORT={port}{user}; ",
             quote(host)
         );
@@ -191,6 +192,9 @@ fn read_digest(printed: &str) -> Result<Digested> {
 struct Unfinished<'a> {
     cluster: &'a Cluster,
     path: String,
+    place: String,
+    /// The shell's condition for what may be at the final path.
+    free: String,
     published: bool,
 }
 
@@ -198,34 +202,49 @@ impl<'a> Unfinished<'a> {
     /// A name beside the final path. Refuses what is there, and a folder that is not.
     fn beside(cluster: &'a Cluster, path: &str, existing: Existing, format: DumpFormat) -> Result<Self> {
         let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let there = match existing == Existing::Replace && format != DumpFormat::Directory {
-            true => format!("[ ! -d {} ]", quote(path)),
-            false => format!("[ ! -e {0} ] && [ ! -L {0} ]", quote(path)),
+        let free = match existing == Existing::Replace && format != DumpFormat::Directory {
+            true => format!("{{ [ ! -d {} ] || exit {EXISTS}; }}", quote(path)),
+            false => format!("{{ [ ! -e {0} ] && [ ! -L {0} ] || exit {EXISTS}; }}", quote(path)),
         };
-        let script =
-            format!("ls -d -- {} >/dev/null && {{ {there} || exit {EXISTS}; }}", quote(&format!("{folder}/.")));
-        let title = format!("a look at {folder:?} on the server");
-        let output = attempt(cluster, &title, &script, None)?;
+        let script = format!("ls -d -- {} >/dev/null && {free}", quote(&format!("{folder}/.")));
+        let mut unfinished = Self {
+            cluster,
+            path: format!("{folder}/{}", temporary_name(name)),
+            place: path.to_owned(),
+            free,
+            // There is nothing yet.
+            published: true,
+        };
+        unfinished.run(&format!("a look at {folder:?} on the server"), &script)?;
+        unfinished.published = false;
+        Ok(unfinished)
+    }
+
+    fn run(&self, title: &str, script: &str) -> Result<()> {
+        let output = attempt(self.cluster, title, script, None)?;
         match output.exit_code {
-            0 => Ok(Self { cluster, path: format!("{folder}/{}", temporary_name(name)), published: false }),
-            EXISTS => Err(Error::AlreadyExists { what: format!("{path:?} on the server") }),
-            _ => Err(failed(&title, &output)),
+            0 => Ok(()),
+            EXISTS => Err(Error::AlreadyExists { what: format!("{:?} on the server", self.place) }),
+            _ => Err(failed(title, &output)),
         }
     }
 
-    /// Brings it to the disk and gives it its final name; a manifest of an older dump goes.
-    fn publish(mut self, path: &str, sync: bool) -> Result<()> {
-        let (folder, _) = path.rsplit_once('/').unwrap_or((".", path));
-        let [temporary, place, manifest, folder] =
-            [&self.path, path, &manifest_path(path), &format!("{folder}/.")].map(quote);
+    /// Brings it to the disk and gives it its final name, then its manifest; that of an older dump goes before.
+    fn publish(mut self, mut manifest: Self, sync: bool) -> Result<()> {
+        let folder = format!("{}/.", self.place.rsplit_once('/').map_or(".", |(folder, _)| folder));
+        let [temporary, place, told, its_place, folder] =
+            [&self.path, &self.place, &manifest.path, &manifest.place, &folder].map(|path| quote(path));
         let bring = |what: &str| if sync { format!("{{ sync {what} 2>/dev/null || sync; }}") } else { "true".into() };
         let script = format!(
-            "{} && rm -f -- {manifest} && mv -f -- {temporary} {place} && {}",
+            "{} && {} && {} && {} && rm -f -- {its_place} && mv -f -- {temporary} {place} && mv -f -- {told} {its_place} && {}",
             bring(&temporary),
+            bring(&told),
+            self.free,
+            manifest.free,
             bring(&folder)
         );
-        run_script(self.cluster, &format!("the renaming of a dump to {path:?} on the server"), &script, None)?;
-        self.published = true;
+        self.run(&format!("the renaming of a dump to {:?} on the server", self.place), &script)?;
+        (self.published, manifest.published) = (true, true);
         Ok(())
     }
 }
@@ -261,7 +280,7 @@ pub(super) fn back_up(
     let unfinished = Unfinished::beside(cluster, &path, backup.existing, format)?;
     let snapshot = match backup.row_counts {
         RowCounts::None => None,
-        RowCounts::Exact => Some(Snapshot::export(cluster)?),
+        RowCounts::Exact => Some(Snapshot::export(cluster, backup.dump.lock_wait_timeout(), watch)?),
     };
     if let (Dump::Database(options), Some(snapshot)) = (&mut dump, &snapshot) {
         options.snapshot = Some(snapshot.name.clone());
@@ -276,7 +295,7 @@ pub(super) fn back_up(
         _ => programs.list(&unfinished.path, watch)?,
     };
     let (tables, large_objects) = match &snapshot {
-        Some(snapshot) => snapshot.count(&contents).map(|(tables, objects)| (tables, Some(objects)))?,
+        Some(snapshot) => snapshot.count(&contents, watch).map(|(tables, objects)| (tables, Some(objects)))?,
         None => (Vec::new(), None),
     };
     drop(snapshot);
@@ -296,17 +315,18 @@ pub(super) fn back_up(
         tables,
         large_objects,
     };
-    unfinished.publish(&path, backup.dump.sync() != Sync::No)?;
-    write_manifest(cluster, &path, &manifest)?;
+    let told = write_manifest(cluster, &path, &manifest)?;
+    unfinished.publish(told, backup.dump.sync() != Sync::No)?;
     Ok(BackupReport { manifest: Some(manifest), warnings })
 }
 
-fn write_manifest(cluster: &Cluster, path: &str, manifest: &Manifest) -> Result<()> {
+/// Writes a manifest under a temporary name.
+fn write_manifest<'a>(cluster: &'a Cluster, path: &str, manifest: &Manifest) -> Result<Unfinished<'a>> {
     let place = manifest_path(path);
     let unfinished = Unfinished::beside(cluster, &place, Existing::Replace, DumpFormat::Plain)?;
     let script = format!("umask 077; printf %s {} >{}", quote(&manifest.to_json()), quote(&unfinished.path));
-    run_script(cluster, &format!("the writing of {place:?} on the server"), &script, None)?;
-    unfinished.publish(&place, true)
+    unfinished.run(&format!("the writing of {place:?} on the server"), &script)?;
+    Ok(unfinished)
 }
 
 /// A dump on the server's machine that was looked at.
@@ -318,7 +338,12 @@ pub(super) struct ServerDump<'a> {
 }
 
 /// Looks at a dump, and refuses one that is not what its manifest tells.
-pub(super) fn source<'a>(cluster: &Cluster, restore: &'a Restore, file: &'a ServerFile) -> Result<Source<'a>> {
+pub(super) fn source<'a>(
+    cluster: &Cluster,
+    restore: &'a Restore,
+    file: &'a ServerFile,
+    watch: &mut Watch<'_>,
+) -> Result<Source<'a>> {
     let path = file.full()?;
     let title = format!("a look at {path:?} on the server");
     run_script(cluster, &title, &format!("ls -d -- {} >/dev/null", quote(&path)), None)?;
@@ -326,7 +351,7 @@ pub(super) fn source<'a>(cluster: &Cluster, restore: &'a Restore, file: &'a Serv
     let text = run_script(cluster, &title, &format!("[ ! -e {place} ] || cat -- {place}"), None)?.stdout_text();
     let manifest = if text.is_empty() { None } else { Some(Manifest::from_json(&text)?) };
     if let Some(manifest) = &manifest {
-        let printed = run_script(cluster, &title, &format!("export LC_ALL=C; {}", to_digest(&path)), None)?;
+        let printed = run_script(cluster, &title, &format!("export LC_ALL=C; {}", to_digest(&path)), watch.rest())?;
         manifest.check(&format!("{path:?} on the server"), &read_digest(&printed.stdout_text())?)?;
     }
     let format = restore.format.or_else(|| manifest.as_ref().map(|manifest| manifest.format));

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -128,15 +128,6 @@ impl Running {
 
     fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
-    }
-
-    /// Whether it has ended because nobody read on.
-    fn broke_off(&self) -> bool {
-        #[cfg(unix)]
-        let signal = self.status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
-        #[cfg(not(unix))]
-        let signal: Option<i32> = None;
-        signal == Some(13) || self.last_lines.iter().any(|line| line.contains("Broken pipe"))
     }
 
     /// Has it end, and waits for that: told first, so that pg_dump and pg_restore cancel what they have running on the
@@ -297,9 +288,27 @@ pub(super) fn capture(title: &str, command: &mut Command, watch: &mut Watch<'_>)
 /// What went from one program to another.
 pub(super) struct Passed {
     pub(super) bytes: u64,
+    /// Empty where not all was taken.
     pub(super) sha256: String,
     /// What both said.
     pub(super) messages: Vec<ProgramMessage>,
+}
+
+/// How much of what the first program gives the second must take.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Taken {
+    /// All of it.
+    All,
+    /// What it needs: pg_restore reads an archive up to the last entry that it restores.
+    Enough,
+}
+
+/// How far the passing on is.
+#[derive(Default)]
+struct Flow {
+    bytes: AtomicU64,
+    /// Whether the second program has closed its input. The first one then fails too, and that is not its fault.
+    refused: AtomicBool,
 }
 
 /// Runs one program into another, in bounded memory. The second sees the end of its input only when the first has ended
@@ -309,17 +318,19 @@ pub(super) fn pipe(
     mut sink: Running,
     watch: &mut Watch<'_>,
     tolerance: Tolerance,
+    taken: Taken,
 ) -> Result<Passed> {
     let (Some(from), Some(to)) = (source.stdout(), sink.stdin()) else {
         return Err(Error::invalid("pipe", "a program has no standard input or output"));
     };
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = count.clone();
-    let mut pump = Some(thread::spawn(move || pass(from, to, &counted)));
-    let mut sha256 = None;
+    let flow = Arc::new(Flow::default());
+    let shared = flow.clone();
+    let mut pump = Some(thread::spawn(move || pass(from, to, &shared)));
+    let (mut sha256, mut cut_off) = (None, false);
     while !(source.hear(watch)? & sink.hear(watch)?) {
-        watch.check(&source.title, count.load(Ordering::Relaxed))?;
-        if source.has_ended()? && !source.succeeded() {
+        watch.check(&source.title, flow.bytes.load(Ordering::Relaxed))?;
+        if source.has_ended()? && !source.succeeded() && !flow.refused.load(Ordering::Acquire) {
+            cut_off = true;
             sink.end();
         }
         if pump.as_ref().is_some_and(|pump| pump.is_finished()) && source.succeeded() {
@@ -329,16 +340,22 @@ pub(super) fn pipe(
     source.hear_last(watch)?;
     sink.hear_last(watch)?;
     let sink_is_good = sink.succeeded() || (tolerance == Tolerance::IgnoredErrors && sink.only_ignored_errors());
+    let refused = flow.refused.load(Ordering::Acquire) && !cut_off;
     match (source.succeeded(), sink_is_good) {
-        (false, _) if !source.broke_off() || sink_is_good => return Err(source.ended_badly()),
-        (_, false) => return Err(sink.ended_badly()),
-        _ => {}
+        (_, true) if refused && taken == Taken::Enough => {}
+        (false, false) if refused => return Err(sink.ended_badly()),
+        (false, _) => return Err(source.ended_badly()),
+        (true, false) => return Err(sink.ended_badly()),
+        (true, true) => {
+            sha256 = sha256.or_else(|| pump.take().and_then(joined));
+            if sha256.is_none() {
+                return Err(sink.failed("did not take all of its input".into()));
+            }
+        }
     }
-    let sha256 = sha256.or_else(|| pump.take().and_then(joined));
-    let sha256 = sha256.ok_or_else(|| sink.failed("did not take all of its input".into()))?;
     let mut messages = source.into_messages();
     messages.extend(sink.into_messages());
-    Ok(Passed { bytes: count.load(Ordering::Relaxed), sha256, messages })
+    Ok(Passed { bytes: flow.bytes.load(Ordering::Relaxed), sha256: sha256.unwrap_or_default(), messages })
 }
 
 /// What a finished pump has to tell; the input of the second program ends here.
@@ -346,16 +363,16 @@ fn joined(pump: JoinHandle<std::io::Result<(String, ChildStdin)>>) -> Option<Str
     pump.join().ok()?.ok().map(|(sha256, _)| sha256)
 }
 
-fn pass(mut from: ChildStdout, mut to: ChildStdin, count: &AtomicU64) -> std::io::Result<(String, ChildStdin)> {
+fn pass(mut from: ChildStdout, mut to: ChildStdin, flow: &Flow) -> std::io::Result<(String, ChildStdin)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 128 * 1024];
     loop {
         let read = from.read(&mut buffer)?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        to.write_all(bytes)?;
+        // Known before the first program finds its output closed, by the end of this function.
+        to.write_all(bytes).inspect_err(|_| flow.refused.store(true, Ordering::Release))?;
         hash.update(bytes);
-        count.fetch_add(read as u64, Ordering::Relaxed);
+        flow.bytes.fetch_add(read as u64, Ordering::Relaxed);
     }
-    to.flush()?;
     Ok((hex(&hash.finalize()), to))
 }

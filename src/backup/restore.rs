@@ -103,7 +103,7 @@ impl Restore {
                 Ok(Source::File { path, format, manifest: manifest.map(Box::new) })
             }
             Place::Program(words) => Ok(Source::Program(words, self.format)),
-            Place::Server(file) => on_server::source(cluster, self, file),
+            Place::Server(file) => on_server::source(cluster, self, file, watch),
         }
     }
 

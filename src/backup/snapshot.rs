@@ -1,6 +1,7 @@
 //! One moment of a database, shared with pg_dump, in which rows are counted.
 use super::contents::Contents;
 use super::manifest::TableRows;
+use super::process::Watch;
 use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::name::Name;
@@ -8,6 +9,7 @@ use crate::session::Session;
 use crate::sql::{Lit, Sql};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many tables are counted or locked in one round trip.
 const AT_ONCE: usize = 200;
@@ -22,10 +24,21 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Exports a snapshot. The tables that the role may read are locked (ACCESS SHARE, as pg_dump does with those that it
-    /// dumps): TRUNCATE would else empty them for this snapshot too.
-    pub(super) fn export(cluster: &Cluster) -> Result<Self> {
+    /// dumps): TRUNCATE would else empty them for this snapshot too. A table that somebody else has locked is waited for
+    /// as long as pg_dump would, and as there is time.
+    pub(super) fn export(
+        cluster: &Cluster,
+        lock_wait_timeout: Option<Duration>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         let action = "take a snapshot for a backup";
         let session = cluster.session().to_database(cluster.current_database())?;
+        // As pg_dump: timeouts that are for others would end what must last as long as the dump does.
+        let off = sql!(
+            "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN \
+             ('statement_timeout', 'transaction_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')"
+        );
+        session.run(action, &[off])?;
         let answers = session.run(
             action,
             &[
@@ -43,18 +56,29 @@ impl Snapshot {
         }
         for some in tables.chunks(AT_ONCE) {
             let names = Sql::join(some.iter().map(|(_, name)| sql!("ONLY {}", name)), ", ");
-            session.run("lock tables for a backup", &[sql!("LOCK TABLE {} IN ACCESS SHARE MODE", names)])?;
+            let patience = [lock_wait_timeout, watch.rest()].into_iter().flatten().min();
+            let wait = sql!("SET LOCAL lock_timeout = {}", milliseconds(patience));
+            let lock = sql!("LOCK TABLE {} IN ACCESS SHARE MODE", names);
+            let locked = session.run("lock tables for a backup", &[wait, lock]);
+            watch.check("the locking of tables for a backup", 0)?;
+            locked?;
         }
         Ok(Self { session, name, tables })
     }
 
     /// Counts the rows of the tables whose data is in a dump, and the large objects.
-    pub(super) fn count(&self, contents: &Contents) -> Result<(Vec<TableRows>, u64)> {
+    pub(super) fn count(&self, contents: &Contents, watch: &mut Watch<'_>) -> Result<(Vec<TableRows>, u64)> {
         let dumped = contents.tables_with_data();
         let tables: Vec<Name> =
             self.tables.iter().filter(|(oid, _)| dumped.contains(oid)).map(|(_, name)| name.clone()).collect();
-        Ok((count_rows(&self.session, &tables)?, count_large_objects(&self.session)?))
+        Ok((count_rows(&self.session, &tables, watch)?, count_large_objects(&self.session)?))
     }
+}
+
+/// A time as the server's timeouts take it, rounded up: 0 is for ever.
+fn milliseconds(time: Option<Duration>) -> i32 {
+    let rounded = |time: Duration| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX).max(1);
+    time.map_or(0, rounded)
 }
 
 /// Every table with rows of its own that the current role may read.
@@ -69,8 +93,8 @@ fn tables() -> Sql {
 }
 
 /// Counts the rows of tables, without those of tables that inherit from them.
-pub(super) fn count_rows(session: &Session, tables: &[Name]) -> Result<Vec<TableRows>> {
-    let mut counted = Vec::new();
+pub(super) fn count_rows(session: &Session, tables: &[Name], watch: &mut Watch<'_>) -> Result<Vec<TableRows>> {
+    let (action, mut counted) = ("count the rows of tables", Vec::new());
     for some in tables.chunks(AT_ONCE) {
         let count = |name: &Name| {
             sql!(
@@ -81,7 +105,11 @@ pub(super) fn count_rows(session: &Session, tables: &[Name]) -> Result<Vec<Table
             )
         };
         let statements: Vec<Sql> = some.iter().map(count).collect();
-        for row in session.run("count the rows of tables", &statements)?.iter().flatten() {
+        // Each round trip by itself: a timeout that is set within one is not yet for it.
+        session.run(action, &[sql!("SET statement_timeout = {}", milliseconds(watch.rest()))])?;
+        let answers = session.run(action, &statements);
+        watch.check("the counting of rows", 0)?;
+        for row in answers?.iter().flatten() {
             counted.push(TableRows { schema: row.text("schema")?, name: row.text("name")?, rows: row.number("rows")? });
         }
     }
