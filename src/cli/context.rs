@@ -26,7 +26,12 @@ impl Context {
 
     /// Asks before something that cannot be undone; not with `--yes`, and not for a plan.
     pub(crate) fn ask(&self, question: &str) -> std::result::Result<(), Failure> {
-        if self.yes || self.planning { Ok(()) } else { confirm(question) }
+        if self.asks() { confirm(question) } else { Ok(()) }
+    }
+
+    /// Whether anybody is asked at all.
+    pub(crate) fn asks(&self) -> bool {
+        !self.yes && !self.planning
     }
 
     /// Makes a change and says so, if there is something to say, or with `--plan` prints what it would send.

@@ -25,6 +25,10 @@ pub(crate) enum Failure {
     Said,
     /// Nothing was done because whoever was asked did not say yes.
     Declined(String),
+    /// Nothing was done, because others depend on it.
+    Depended(String),
+    /// Whoever read the output has read enough.
+    NobodyReads,
 }
 
 impl From<Error> for Failure {
@@ -44,14 +48,10 @@ impl Failure {
 
     /// Says it on standard error.
     pub(crate) fn report(&self, global: &GlobalArguments) -> ExitCode {
-        if self.is_broken_pipe() {
-            // Whoever read has read enough.
-            return ExitCode::from(DONE);
-        }
         match self {
             Self::Error(error) => output::complain(global, &error.to_string()),
-            Self::Said => {}
-            Self::Declined(why) => output::complain(global, why),
+            Self::Said | Self::NobodyReads => {}
+            Self::Declined(why) | Self::Depended(why) => output::complain(global, why),
         }
         ExitCode::from(self.code())
     }
@@ -62,13 +62,11 @@ impl Failure {
         }
         match self {
             Self::Declined(_) => DECLINED,
+            Self::Depended(_) => CONFLICT,
             Self::Said => FAILED,
+            Self::NobodyReads => DONE,
             Self::Error(error) => code_of(error),
         }
-    }
-
-    fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Error(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
