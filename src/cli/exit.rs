@@ -73,6 +73,8 @@ impl Failure {
 fn code_of(error: &Error) -> u8 {
     /// Something is in use, or others depend on it.
     const IN_THE_WAY: [&str; 2] = ["55006", "2BP01"];
+    /// A database, a schema, a relation, a routine, or something else of that name is there.
+    const NAME_TAKEN: [&str; 5] = ["42P04", "42P06", "42P07", "42723", "42710"];
     /// The password is wrong, or pg_hba.conf lets nobody in.
     const NOT_LET_IN: [&str; 2] = ["28P01", "28000"];
     let sqlstate = error.code().map_or("", |code| code.code());
@@ -81,7 +83,7 @@ fn code_of(error: &Error) -> u8 {
         error if error.is_not_found() => NOT_FOUND,
         Error::AlreadyExists { .. } | Error::Conflict { .. } | Error::InUse { .. } => CONFLICT,
         Error::Denied { .. } => DENIED,
-        _ if IN_THE_WAY.contains(&sqlstate) => CONFLICT,
+        _ if IN_THE_WAY.contains(&sqlstate) || NAME_TAKEN.contains(&sqlstate) => CONFLICT,
         _ if NOT_LET_IN.contains(&sqlstate) => DENIED,
         _ => FAILED,
     }

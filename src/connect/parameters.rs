@@ -153,6 +153,10 @@ mod tests {
         );
         assert_eq!(home.complete("", &environment).unwrap(), "host='nowhere' port='8' user='app'");
         assert_eq!(home.complete("", &[("PGSERVICE", "system")]).unwrap(), "host='central'");
+        // What guards a connection is not left out.
+        let guards = [("PGREQUIREPEER", "postgres"), ("PGREQUIREAUTH", "scram-sha-256")];
+        let guarded = home.complete("host=x", &guards).unwrap();
+        assert_eq!(guarded, "host='x' require_auth='scram-sha-256' requirepeer='postgres'");
         let error = home.complete("service=lost", &[]).unwrap_err();
         assert!(error.is_not_found() && error.to_string().contains("\"lost\""), "{error}");
         let named = [("PGSERVICEFILE", "/nowhere/at/all")];

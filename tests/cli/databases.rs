@@ -38,6 +38,7 @@ fn p072_each_failure_has_its_words_and_its_exit_code() {
         (vec!["db", "drop", "no_such_one", "--yes"], 3, "does not exist"),
         (vec!["db", "drop", "postgres", "--yes", "--terminate"], 2, "maintenance"),
         (vec!["db", "drop", &name, "--yes", "-d", &name], 2, "connected to"),
+        (vec!["db", "rename", &name, "postgres"], 4, "already exists"),
         (vec!["db", "alter", &name, "--set", "sise=3"], 2, "its fields are name, owner"),
         (vec!["db", "alter", &name, "--set", "connection_limit=x"], 2, "a whole number was expected"),
         (vec!["db", "alter", &name], 2, "--set"),

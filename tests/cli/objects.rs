@@ -64,6 +64,18 @@ fn every_kind_is_made_shown_altered_scripted_listed_and_dropped() {
 }
 
 #[test]
+fn the_query_of_a_view_is_one_statement() {
+    let cluster = fresh();
+    cluster.execute("CREATE TABLE canary ()", &[]).unwrap();
+    for noun in ["view", "materialized-view"] {
+        let query = "SELECT 1 AS a; DROP TABLE canary";
+        run_in(cluster.current_database(), &[noun, "create", "v", "--query", query]).with(2);
+        run_in(cluster.current_database(), &[noun, "show", "v"]).with(3);
+    }
+    assert!(cluster.tables().contains("canary").unwrap());
+}
+
+#[test]
 fn a_replication_slot_is_made_shown_and_dropped() {
     let name = unique("slot");
     run(&["slot", "create", &name, "--set", "immediately_reserve=true"]).with(0);
