@@ -217,6 +217,8 @@ fn a_password_comes_from_a_pipe_and_shows_nowhere() {
     let ended = end(program(server()).args(arguments).stdin(Stdio::piped()), "geheim\n").with(0);
     assert!(ended.stderr.contains("'********'") && !ended.stderr.contains("geheim"), "{ended:?}");
     assert!(cluster().roles().get(&name).unwrap().password_verifier().unwrap().is_some());
+    let gone = answer(&["role", "password", &name], "\n").with(0);
+    assert!(gone.stderr.contains("took away the password"), "{gone:?}");
     answer(&["role", "password", "no_such_role"], "geheim\n").with(3);
     answer(&["role", "password", &name], "").with(6);
 }

@@ -26,7 +26,8 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
             object::find::<Role>(&context.cluster, name)?;
             let password = new_password(name)?;
             let password = Some(password.as_str()).filter(|password| !password.is_empty());
-            context.change(&format!("set the password of role {name}"), |cluster| {
+            let done = if password.is_some() { "set the password of" } else { "took away the password of" };
+            context.change(&format!("{done} role {name}"), |cluster| {
                 object::find::<Role>(cluster, name)?.set_password(password)
             })
         }
