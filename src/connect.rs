@@ -163,7 +163,7 @@ pub(crate) fn target(config: &Config) -> String {
 }
 
 /// Parameters of libpq that cannot be given here yet.
-const NOT_YET: [&str; 14] = [
+const NOT_YET: [&str; 15] = [
     "client_encoding",
     "fallback_application_name",
     "gssencmode",
@@ -171,6 +171,7 @@ const NOT_YET: [&str; 14] = [
     "krbsrvname",
     "replication",
     "require_auth",
+    "requirepeer",
     "requiressl",
     "sslcert",
     "sslcrl",

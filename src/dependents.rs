@@ -38,7 +38,8 @@ impl<T: Depended> Object<T> {
     /// [`Error::Server`](crate::Error::Server), [`Error::Connection`](crate::Error::Connection).
     pub fn dependents(&self) -> Result<Vec<String>> {
         // What goes with an object: what depends on it, and the whole of which it is a part, such as the view of a rule.
-        // Of these the server names what depends on something by a use, and not as a part of what goes.
+        // Of these the server names what depends on something by a use, and not as a part of what goes; a column
+        // not if its table goes.
         let question = sql!(
             "WITH RECURSIVE edge AS (\
              SELECT d.refclassid AS on_class, d.refobjid AS on_object, d.refobjsubid AS on_part, \
@@ -55,7 +56,9 @@ impl<T: Depended> Object<T> {
              ON e.on_class = g.classid AND e.on_object = g.objid AND (g.objsubid = 0 OR e.on_part = g.objsubid) \
              GROUP BY 1, 2, 3 HAVING pg_catalog.bool_and(e.is_use)\
              ) SELECT pg_catalog.pg_describe_object(n.classid, n.objid, n.objsubid) AS object FROM named n \
-             WHERE NOT (n.classid = {}::pg_catalog.regclass AND n.objid = {}) ORDER BY 1",
+             WHERE NOT (n.classid = {}::pg_catalog.regclass AND n.objid = {}) \
+             AND (n.objsubid = 0 OR NOT EXISTS (SELECT FROM going g \
+             WHERE g.classid = n.classid AND g.objid = n.objid AND g.objsubid = 0)) ORDER BY 1",
             T::CATALOG,
             self.oid(),
             T::CATALOG,

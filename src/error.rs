@@ -89,7 +89,7 @@ pub enum Error {
         problem: String,
     },
     /// The server refused.
-    #[error("cannot {action}: {cause}")]
+    #[error("{}{cause}", before(action, &cause.message))]
     Server {
         /// What was being done: `alter role "app"`.
         action: String,
@@ -284,6 +284,16 @@ impl Error {
     }
 }
 
+/// What stands before the server's message: what was being done, unless the message begins with just that.
+fn before(action: &str, message: &str) -> String {
+    let plain = |text: &str| text.replace('"', "");
+    let start = format!("cannot {action}");
+    match plain(message).strip_prefix(&plain(&start)).is_some_and(|rest| rest.starts_with(' ')) {
+        true => String::new(),
+        false => start + ": ",
+    }
+}
+
 /// What a program said, if it said something.
 fn after_colon(stderr: &str) -> String {
     if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
@@ -385,6 +395,37 @@ impl fmt::Debug for Error {
                 .field("stderr", stderr)
                 .finish(),
             Self::Io { action, cause } => f.debug_struct("Io").field("action", action).field("cause", cause).finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_of_the_action_itself_is_said_once() {
+        let refused = |action: &str, message: &str| {
+            let cause = ServerMessage {
+                message: message.into(),
+                code: SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+                detail: None,
+                hint: None,
+                routine: None,
+            };
+            Error::Server { action: action.into(), cause: Box::new(cause) }.to_string()
+        };
+        for (action, message, said) in [
+            ("drop table app.t", "cannot drop table app.t because", "cannot drop table app.t because (2BP01)"),
+            ("drop schema \"app\"", "cannot drop schema app because", "cannot drop schema app because (2BP01)"),
+            (
+                "drop table t",
+                "cannot drop table t2 because",
+                "cannot drop table t: cannot drop table t2 because (2BP01)",
+            ),
+            ("drop role \"a\"", "no", "cannot drop role \"a\": no (2BP01)"),
+        ] {
+            assert_eq!(refused(action, message), said);
         }
     }
 }

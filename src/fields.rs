@@ -261,16 +261,20 @@ printed! {
 impl FieldType for crate::ConnectAccess {
     fn to_value(&self) -> FieldValue {
         let public = self.public.then(|| "PUBLIC".to_owned());
-        FieldValue::List(public.into_iter().chain(self.roles.iter().cloned()).collect())
+        let role = |name: &String| match crate::setting::quoted_elements(name).as_deref() {
+            Some([(same, false)]) if same == name && name != "PUBLIC" => name.clone(),
+            _ => format!("\"{}\"", name.replace('"', "\"\"")),
+        };
+        FieldValue::List(public.into_iter().chain(self.roles.iter().map(role)).collect())
     }
 
     fn of_text(text: &str) -> Result<Self, String> {
-        let mut access = Self::default();
-        let mut names = crate::setting::elements(text).ok_or_else(|| "PUBLIC, role, \"another role\"".to_owned())?;
-        names.retain(|name| !name.is_empty());
-        access.public = names.iter().any(|name| name == "PUBLIC");
-        access.roles = names.into_iter().filter(|name| name != "PUBLIC").collect();
-        Ok(access)
+        let names = crate::setting::quoted_elements(text);
+        let mut names = names.ok_or_else(|| "PUBLIC, role, \"another role\"".to_owned())?;
+        names.retain(|(name, _)| !name.is_empty());
+        let (public, roles): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|(name, quoted)| name == "PUBLIC" && !quoted);
+        Ok(Self { public: !public.is_empty(), roles: roles.into_iter().map(|(name, _)| name).collect() })
     }
 }
 
@@ -339,7 +343,7 @@ mod tests {
             &[
                 ("locale_provider", "icu"),
                 ("strategy", "file_copy"),
-                ("connect_access", "PUBLIC, a b"),
+                ("connect_access", "PUBLIC, \"PUBLIC\", \"a \"\"b, c\", d=e"),
                 ("connect_access", ""),
             ],
         );

@@ -63,6 +63,7 @@ mod setting;
 mod shell;
 mod sides;
 mod signature;
+mod size;
 pub mod snapshot;
 mod state;
 mod statements;

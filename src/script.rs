@@ -136,6 +136,10 @@ mod tests {
         assert!(script.check().is_ok());
         let commented = Script::from(Sql::trusted("SELECT 1 -- one"));
         assert_eq!(commented.to_string(), "SELECT 1 -- one\n;\n");
+        let comments = Script::from(Sql::trusted("-- one\n\n-- two"));
+        assert_eq!(comments.to_string(), "-- one\n\n-- two\n");
+        let hidden = Script::from(Sql::trusted("-- one\rSELECT 1"));
+        assert!(hidden.to_string().trim_end().ends_with(';'), "{hidden}");
         script.refuse(Error::unsupported("x\ny", "PostgreSQL 99"));
         assert!(script.to_string().starts_with("-- refused: x y is not supported: it needs PostgreSQL 99\nSELECT 1;"));
         assert!(matches!(script.check(), Err(Error::Unsupported { .. })));

@@ -252,7 +252,7 @@ impl Sessions {
             databases.is_set() || roles.is_set() || pids.is_set() || applications.is_set() || states.is_set();
         match filtered || *all || role_oid.is_some() {
             true => Ok(()),
-            false => Err(Error::invalid("sessions to terminate", "no filter is given; say `all()` if all are meant")),
+            false => Err(Error::invalid("sessions to terminate", "no filter is given, not even `all`")),
         }
     }
 

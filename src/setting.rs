@@ -30,12 +30,18 @@ pub(crate) fn set(name: &str, value: &str) -> Sql {
 /// The elements of a list of names, with quotes around some, as the server keeps it in one text.
 /// An empty list is one empty name, as in `SET search_path TO ''`.
 pub(crate) fn elements(list: &str) -> Option<Vec<String>> {
+    Some(quoted_elements(list)?.into_iter().map(|(element, _)| element).collect())
+}
+
+/// As [`elements`], each with whether it stands in quotes.
+pub(crate) fn quoted_elements(list: &str) -> Option<Vec<(String, bool)>> {
     let mut elements = Vec::new();
     let mut chars = list.trim().chars().peekable();
     loop {
         while chars.next_if(char::is_ascii_whitespace).is_some() {}
         let mut element = String::new();
-        if chars.next_if_eq(&'"').is_some() {
+        let quoted = chars.next_if_eq(&'"').is_some();
+        if quoted {
             loop {
                 match chars.next()? {
                     '"' if chars.next_if_eq(&'"').is_none() => break,
@@ -50,7 +56,7 @@ pub(crate) fn elements(list: &str) -> Option<Vec<String>> {
                 return None;
             }
         }
-        elements.push(element);
+        elements.push((element, quoted));
         while chars.next_if(char::is_ascii_whitespace).is_some() {}
         match chars.next() {
             None => return Some(elements),

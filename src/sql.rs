@@ -65,8 +65,12 @@ impl Sql {
         }
     }
 
-    /// What ends the statement: a comment in its last line would swallow a semicolon.
+    /// What ends the statement: a comment in its last line would swallow a semicolon. Comments alone are no statement,
+    /// and nothing ends them.
     pub(crate) fn end(&self) -> &'static str {
+        if self.text.split(['\n', '\r']).all(|line| line.is_empty() || line.starts_with("--")) {
+            return "";
+        }
         match self.text.lines().next_back() {
             Some(last) if last.contains("--") => "\n;",
             _ => ";",

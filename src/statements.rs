@@ -108,6 +108,22 @@ pub(crate) fn next(text: &[u8], whole: bool) -> Result<Next, Fault> {
     }
 }
 
+/// How many statements a text has, up to what the server would not take either.
+pub(crate) fn count(text: &str) -> usize {
+    let (mut rest, mut count) = (text.as_bytes(), 0);
+    loop {
+        let length = match next(rest, true) {
+            Ok(Next::Gap(length)) => length,
+            Ok(Next::Statement(statement)) => {
+                count += 1;
+                statement.whole
+            }
+            Ok(Next::More | Next::End) | Err(_) => return count,
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+}
+
 struct Scan<'t> {
     text: &'t [u8],
     whole: bool,

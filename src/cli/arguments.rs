@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArguments {
-    /// A database, key=value pairs, or a postgresql:// URL
+    /// A database, key=value pairs, or a postgresql:// URL; the options below count before what is in it
     #[arg(short = 'd', long, global = true)]
     pub(crate) dsn: Option<String>,
     /// A service of the service file

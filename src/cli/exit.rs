@@ -25,6 +25,10 @@ pub(crate) enum Failure {
     Said,
     /// Nothing was done because whoever was asked did not say yes.
     Declined(String),
+    /// Nothing was done, because others depend on it.
+    Depended(String),
+    /// Whoever read the output has read enough.
+    NobodyReads,
 }
 
 impl From<Error> for Failure {
@@ -44,14 +48,10 @@ impl Failure {
 
     /// Says it on standard error.
     pub(crate) fn report(&self, global: &GlobalArguments) -> ExitCode {
-        if self.is_broken_pipe() {
-            // Whoever read has read enough.
-            return ExitCode::from(DONE);
-        }
         match self {
             Self::Error(error) => output::complain(global.color, &error.to_string()),
-            Self::Said => {}
-            Self::Declined(why) => output::complain(global.color, why),
+            Self::Said | Self::NobodyReads => {}
+            Self::Declined(why) | Self::Depended(why) => output::complain(global.color, why),
         }
         ExitCode::from(self.code())
     }
@@ -62,19 +62,19 @@ impl Failure {
         }
         match self {
             Self::Declined(_) => DECLINED,
+            Self::Depended(_) => CONFLICT,
             Self::Said => FAILED,
+            Self::NobodyReads => DONE,
             Self::Error(error) => code_of(error),
         }
-    }
-
-    fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Error(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
 fn code_of(error: &Error) -> u8 {
     /// Something is in use, or others depend on it.
     const IN_THE_WAY: [&str; 2] = ["55006", "2BP01"];
+    /// A database, a schema, a relation, a routine, or something else of that name is there.
+    const NAME_TAKEN: [&str; 5] = ["42P04", "42P06", "42P07", "42723", "42710"];
     /// The password is wrong, or pg_hba.conf lets nobody in.
     const NOT_LET_IN: [&str; 2] = ["28P01", "28000"];
     let sqlstate = error.code().map_or("", |code| code.code());
@@ -83,7 +83,7 @@ fn code_of(error: &Error) -> u8 {
         error if error.is_not_found() => NOT_FOUND,
         Error::AlreadyExists { .. } | Error::Conflict { .. } | Error::InUse { .. } => CONFLICT,
         Error::Denied { .. } => DENIED,
-        _ if IN_THE_WAY.contains(&sqlstate) => CONFLICT,
+        _ if IN_THE_WAY.contains(&sqlstate) || NAME_TAKEN.contains(&sqlstate) => CONFLICT,
         _ if NOT_LET_IN.contains(&sqlstate) => DENIED,
         _ => FAILED,
     }

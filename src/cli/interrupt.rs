@@ -3,6 +3,7 @@ use super::exit;
 use pgsteward::Canceller;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 static PASSED_ON: AtomicBool = AtomicBool::new(false);
@@ -26,10 +27,12 @@ pub(crate) fn cancels(canceller: Canceller) {
             // Nothing runs that this program has begun, or it does not let itself be cancelled.
             process::exit(exit::INTERRUPTED.into());
         }
-        if let Err(error) = canceller.cancel() {
-            log::warn!("{error}");
-        }
-        PASSED_ON.store(true, Ordering::Release);
+        let canceller = canceller.clone();
+        // Beside this, so that a server that does not answer does not keep the second Ctrl-C waiting.
+        thread::spawn(move || {
+            canceller.cancel().unwrap_or_else(|error| log::warn!("{error}"));
+            PASSED_ON.store(true, Ordering::Release);
+        });
     };
     // Without a handler Ctrl-C ends the program, and the server undoes what was not committed.
     if let Err(error) = ctrlc::set_handler(handler) {

@@ -1,5 +1,6 @@
 //! What the library logs, on standard error.
 use super::arguments::GlobalArguments;
+use super::output;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct Stderr;
@@ -18,7 +19,7 @@ impl Log for Stderr {
                 Level::Error | Level::Warn => "warning: ",
                 _ => "",
             };
-            eprintln!("{word}{}", record.args());
+            output::tell(&format!("{word}{}", record.args()));
         }
     }
 

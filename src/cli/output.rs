@@ -83,15 +83,13 @@ impl Output {
 
     /// Prints bytes as they are.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-        written.map_err(|error| Failure::io("write the output", error))
+        print(bytes)
     }
 
     /// Says something on standard error, unless it is to be quiet.
     pub(crate) fn say(&self, message: &str) {
         if !self.quiet {
-            eprintln!("{message}");
+            tell(message);
         }
     }
 
@@ -114,9 +112,23 @@ impl Output {
         !self.quiet && (self.verbose || io::stderr().is_terminal())
     }
 
+    pub(crate) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
+}
+
+/// Prints bytes on standard output.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::NobodyReads,
+        _ => Failure::io("write the output", error),
+    })
 }
 
 /// Says on standard error what went wrong.
@@ -130,12 +142,16 @@ pub(crate) fn complain(color: ColorChoice, message: &str) {
         }
     };
     let (start, end) = if colored { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
-    eprintln!("{start}error:{end} {message}");
+    tell(&format!("{start}error:{end} {message}"));
+}
+
+/// Prints a line on standard error. What is done is done, and counts, also when nobody reads that.
+pub(crate) fn tell(line: &str) {
+    pass_on(format!("{line}\n").as_bytes());
 }
 
 /// Passes on to standard error what a command said there.
-pub(crate) fn complain_of(bytes: &[u8]) {
-    // Nobody is there to be told.
+pub(crate) fn pass_on(bytes: &[u8]) {
     let _ = io::stderr().write_all(bytes);
 }
 

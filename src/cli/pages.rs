@@ -1,15 +1,15 @@
 //! Completions and manual pages, made from the same table as the parser.
 use super::arguments::Arguments;
 use super::exit::Failure;
+use super::output;
 use clap::CommandFactory;
 use clap_complete::Shell;
-use std::io;
 use std::path::Path;
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "pgsteward", &mut text);
-    io::Write::write_all(&mut io::stdout(), &text).map_err(|error| Failure::io("write the output", error))
+    output::print(&text)
 }
 
 pub(crate) fn man(directory: &Path) -> Result<(), Failure> {

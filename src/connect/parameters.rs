@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The variables of the environment, each with the parameter that it stands for
 /// ([Environment Variables](https://www.postgresql.org/docs/current/libpq-envars.html)).
-const VARIABLES: [(&str, &str); 13] = [
+const VARIABLES: [(&str, &str); 15] = [
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
     ("PGPORT", "port"),
@@ -19,6 +19,8 @@ const VARIABLES: [(&str, &str); 13] = [
     ("PGOPTIONS", "options"),
     ("PGAPPNAME", "application_name"),
     ("PGSSLMODE", "sslmode"),
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
     ("PGCHANNELBINDING", "channel_binding"),
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
@@ -26,8 +28,13 @@ const VARIABLES: [(&str, &str); 13] = [
 
 /// A connection string as the driver's configuration, completed from this process's surroundings.
 pub(crate) fn resolve(text: &str) -> Result<Config> {
-    let parameters = complete(conninfo::parse(text)?, &|name| std::env::var(name).ok())?;
+    let parameters = complete(conninfo::parse(text)?, &variable)?;
     conninfo::print(&parameters).parse().map_err(|error| super::unreadable(&error))
+}
+
+/// A variable of the environment. An empty `HOME` is none: the files in it would be those of the current directory.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| name != "HOME" || !value.is_empty())
 }
 
 /// What was given counts before what the service has, and that before the environment.
@@ -146,6 +153,10 @@ mod tests {
         );
         assert_eq!(home.complete("", &environment).unwrap(), "host='nowhere' port='8' user='app'");
         assert_eq!(home.complete("", &[("PGSERVICE", "system")]).unwrap(), "host='central'");
+        // What guards a connection is not left out.
+        let guards = [("PGREQUIREPEER", "postgres"), ("PGREQUIREAUTH", "scram-sha-256")];
+        let guarded = home.complete("host=x", &guards).unwrap();
+        assert_eq!(guarded, "host='x' require_auth='scram-sha-256' requirepeer='postgres'");
         let error = home.complete("service=lost", &[]).unwrap_err();
         assert!(error.is_not_found() && error.to_string().contains("\"lost\""), "{error}");
         let named = [("PGSERVICEFILE", "/nowhere/at/all")];

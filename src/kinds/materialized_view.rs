@@ -6,7 +6,7 @@ use crate::kind::{Alter, Defined, Definition, DropBehavior, Kind, Known, Sealed,
 use crate::kinds::relation::{
     self, Place, UNCOVERED, alter_options, defined_relation, option_list, read_options, relation_filter,
 };
-use crate::kinds::view::{COLUMNS_UNCOVERED, QUERY};
+use crate::kinds::view::{COLUMNS_UNCOVERED, QUERY, as_query};
 use crate::name::Name;
 use crate::object::Object;
 use crate::parts::{Index, Part, PartAlter, Parts};
@@ -244,7 +244,7 @@ impl Kind for MaterializedView {
             words.push(sql!("WITH {}", option_list(options)));
         }
         words.extend(tablespace.as_ref().map(|tablespace| sql!("TABLESPACE {}", Ident(tablespace))));
-        words.push(sql!("AS {}", query));
+        words.push(as_query(query));
         // With an owner given, the query runs as that owner, and never with the rights of who creates it.
         let fill_later = *population == Population::Populated && !owner.is_empty();
         if fill_later || *population == Population::Unpopulated {

@@ -163,16 +163,17 @@ impl Object<Role> {
         Ok(verifier(encryption.as_deref().unwrap_or_default(), name, password))
     }
 
-    /// Drops the role after ending its sessions, walsenders included: forbids logins (`NOLOGIN`,
+    /// Drops the role after ending its sessions, walsenders included: looks whether the server would drop it (a drop
+    /// that is undone), forbids logins (`NOLOGIN`,
     /// committed first, so that nobody comes in between), ends the sessions, waits for their end
-    /// for 10 seconds at most, and drops it. After an error logins are allowed again where they were, but
+    /// for 10 seconds at most, and drops it. After an error later than the look logins are allowed again where they were, but
     /// sessions that were ended stay so.
     ///
     /// # Errors
     /// [`Error::Invalid`] in a transaction, which would hide `NOLOGIN` from others;
     /// [`Error::Conflict`] when the role was dropped, replaced or renamed, or when a session is
     /// still there after that time; [`Error::Denied`] when the current role may not end a session;
-    /// [`Error::Server`] while something depends on the role.
+    /// [`Error::Server`] while something depends on the role, before any session is ended.
     pub fn drop_after_terminating(self) -> Result<()> {
         let (server, oid) = (self.server().clone(), self.server().oid);
         let (cluster, title) = (self.cluster().clone(), self.title());
@@ -194,6 +195,7 @@ impl Object<Role> {
             let why = "others would not see that logins are forbidden; call it outside the transaction";
             return Err(Error::invalid(format!("attempt to drop {title} and end its sessions in a transaction"), why));
         }
+        self.check_droppable()?;
         let mut closing = self.clone();
         closing.perform("forbid logins of", close.into())?;
         let dropped = end_all(&cluster, sessions.clone(), &title).and_then(|()| self.drop());
@@ -208,6 +210,21 @@ impl Object<Role> {
             Err(_) => {}
         }
         dropped
+    }
+
+    /// Refuses what the server would refuse, by a drop that is undone, so that nobody's session ends for nothing.
+    fn check_droppable(&self) -> Result<()> {
+        let mut refused = None;
+        let undone: Result<()> = self.cluster().transaction(|| {
+            refused = self.clone().drop().err();
+            Err(self.not_found())
+        });
+        match (refused, undone) {
+            (Some(error), _) => Err(error),
+            // The error above, which undoes the drop.
+            (None, Err(Error::NotFound { .. })) => Ok(()),
+            (None, other) => other,
+        }
     }
 
     /// The stored verifier, whatever its method; none if the role has no password. Only a

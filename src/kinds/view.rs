@@ -11,6 +11,7 @@ use crate::object::Object;
 use crate::row::Row;
 use crate::script::Script;
 use crate::sql::{Ident, Sql};
+use crate::statements;
 use crate::version::ServerVersion;
 use std::collections::BTreeMap;
 
@@ -95,7 +96,7 @@ impl View {
             words.push(sql!("WITH {}", option_list(&self.options)));
         }
         let query = self.definition().map(|definition| &definition.query);
-        words.extend(query.map(|query| sql!("AS {}", query)));
+        words.extend(query.map(as_query));
         Sql::join(words, " ")
     }
 
@@ -218,6 +219,18 @@ impl Kind for View {
     }
 }
 
+/// `AS query`, where the query is one statement, and a comment at its end swallows nothing of what follows.
+pub(crate) fn as_query(query: &Sql) -> Sql {
+    let mut words = sql!("AS {}", query);
+    if statements::count(query.text()) > 1 {
+        words.refuse("query of a view".into(), "it is more than one statement");
+    }
+    if query.end() != ";" {
+        words.push("\n");
+    }
+    words
+}
+
 /// The query of `pg_class c` as SQL takes it: the server prints a blank before it and a semicolon after it.
 pub(crate) const QUERY: &str = "pg_catalog.rtrim(pg_catalog.ltrim(pg_catalog.pg_get_viewdef(c.oid)), ';')";
 
@@ -269,6 +282,21 @@ impl Definition for ViewDefinition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_is_one_statement_and_swallows_nothing_that_follows() {
+        let version = ServerVersion::parse("15.3").unwrap();
+        let script = |query: &str| View::new("v", Sql::trusted(query)).to_create(&version);
+        for several in ["SELECT 1; DROP TABLE t", "SELECT ';' /* ; */;-- one\nDROP TABLE t;", "SELECT 1;;DROP TABLE t"]
+        {
+            assert!(matches!(script(several).check(), Err(Error::Invalid { .. })), "{several}");
+        }
+        for one in ["SELECT 1", "SELECT ';'", "SELECT 1;", "SELECT 1 -- a; b", "SELECT $$;$$ AS \"a;b\" ; /* ; */"] {
+            assert!(script(one).check().is_ok(), "{one}");
+        }
+        let query = as_query(&Sql::trusted("SELECT 1 -- one"));
+        assert_eq!(sql!("{} WITH NO DATA", query).to_string(), "AS SELECT 1 -- one\n WITH NO DATA");
+    }
 
     #[test]
     fn p021_a_change_names_the_view_as_the_server_knows_it() {

@@ -1,6 +1,7 @@
 //! `pgsteward db`.
-use crate::support::{answer, cluster, end, program, run, server, unique};
+use crate::support::{Asking, answer, cluster, end, program, run, server, unique};
 use pgsteward::{Cluster, Database, Role};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn exists(name: &str) -> bool {
@@ -37,6 +38,7 @@ fn p072_each_failure_has_its_words_and_its_exit_code() {
         (vec!["db", "drop", "no_such_one", "--yes"], 3, "does not exist"),
         (vec!["db", "drop", "postgres", "--yes", "--terminate"], 2, "maintenance"),
         (vec!["db", "drop", &name, "--yes", "-d", &name], 2, "connected to"),
+        (vec!["db", "rename", &name, "postgres"], 4, "already exists"),
         (vec!["db", "alter", &name, "--set", "sise=3"], 2, "its fields are name, owner"),
         (vec!["db", "alter", &name, "--set", "connection_limit=x"], 2, "a whole number was expected"),
         (vec!["db", "alter", &name], 2, "--set"),
@@ -100,7 +102,7 @@ fn p074_who_may_connect_is_shown_granted_and_revoked() {
     cluster().databases().create(Database::new(&name)).unwrap();
     let role = unique("a=b,\"c");
     cluster().roles().create(Role::new(&role)).unwrap();
-    run(&["db", "connect-access", "revoke", &name, "PUBLIC"]).with(0);
+    run(&["db", "connect-access", "revoke", &name, "--public"]).with(0);
     run(&["db", "connect-access", "grant", &name, &role]).with(0);
     let access = run(&["db", "connect-access", "show", &name, "--format", "json"]).with(0).json();
     assert_eq!(
@@ -110,11 +112,44 @@ fn p074_who_may_connect_is_shown_granted_and_revoked() {
     let csv = run(&["db", "connect-access", "show", &name, "--format", "csv"]).with(0).stdout;
     assert_eq!(csv, format!("grantee,kind\npostgres,owner\n\"{}\",role\n", role.replace('"', "\"\"")));
     // One that does not exist: nothing of it is done.
-    let failed = run(&["db", "connect-access", "grant", &name, "PUBLIC", "nobody_of_that_name"]).with(3);
+    let failed = run(&["db", "connect-access", "grant", &name, "--public", "nobody_of_that_name"]).with(3);
     assert!(failed.stderr.contains("nobody_of_that_name"), "{failed:?}");
-    assert!(!cluster().databases().get(&name).unwrap().connect_access.public);
+    let public = || cluster().databases().get(&name).unwrap().connect_access.public;
+    assert!(!public());
+    run(&["db", "connect-access", "grant", &name, "--public"]).with(0);
+    assert!(public());
+    // A right that is not gone is not said to be.
+    for (role, code, words) in
+        [("nobody_of_that_name", 3, "does not exist"), ("public", 2, "--public"), ("PUBLIC", 2, "--public")]
+    {
+        let failed = run(&["db", "connect-access", "revoke", &name, role]).with(code);
+        assert!(failed.stderr.contains(words), "{failed:?}");
+    }
+    run(&["db", "connect-access", "revoke", &name]).with(2);
+    let revoked = run(&["db", "connect-access", "revoke", &name, &role]).with(0);
+    assert!(revoked.stderr.contains("every role still may connect") && public(), "{revoked:?}");
+    let revoked = run(&["db", "connect-access", "revoke", &name, "--public"]).with(0);
+    assert!(!revoked.stderr.contains("still") && !public(), "{revoked:?}");
+    // There may be a role of that name; it is not every role.
+    cluster().roles().create(Role::new("PUBLIC")).unwrap();
     run(&["db", "connect-access", "grant", &name, "PUBLIC"]).with(0);
-    assert!(cluster().databases().get(&name).unwrap().connect_access.public);
+    assert!(!public());
+    let access = run(&["db", "connect-access", "show", &name, "--format", "json"]).with(0).json();
+    assert_eq!(access[1], serde_json::json!({"grantee": "PUBLIC", "kind": "role"}));
+}
+
+#[test]
+fn p076_another_database_that_took_the_name_while_the_question_stood_is_not_dropped() {
+    let name = unique("swapped");
+    cluster().databases().create(Database::new(&name)).unwrap();
+    let mut command = program(server());
+    command.args(["db", "drop", &name]).stdin(Stdio::piped());
+    let mut asking = Asking::start(&mut command);
+    asking.wait_for("[y/N]");
+    cluster().databases().get(&name).unwrap().drop().unwrap();
+    cluster().databases().create(Database::new(&name)).unwrap();
+    let ended = asking.answer("yes\n").with(4);
+    assert!(ended.stderr.contains("another one of that name") && exists(&name), "{ended:?}");
 }
 
 #[test]
@@ -145,7 +180,7 @@ fn a_plan_prints_the_sql_and_does_nothing() {
     let plan = run(&["db", "drop", &name, "--terminate", "--plan"]).with(0);
     assert!(plan.stdout.contains("DROP DATABASE ") && plan.stderr.is_empty(), "{plan:?}");
     assert!(exists(&name));
-    let plan = run(&["db", "connect-access", "revoke", &name, "PUBLIC", "--plan"]).with(0);
+    let plan = run(&["db", "connect-access", "revoke", &name, "--public", "--plan"]).with(0);
     assert_eq!(plan.stdout, format!("REVOKE CONNECT ON DATABASE \"{name}\" FROM PUBLIC;\n"));
 }
 

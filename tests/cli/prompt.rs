@@ -1,7 +1,8 @@
 //! The question before something is dropped.
-use crate::support::{answer, cluster, program, run, server, unique};
-use pgsteward::Database;
-use std::process::Command;
+use crate::support::{Asking, answer, cluster, program, run, server, unique};
+use pgsteward::{Database, Role};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn made() -> String {
     let name = unique("asked");
@@ -41,43 +42,90 @@ fn p071_without_a_terminal_and_without_input_nothing_is_dropped_and_yes_or_force
     assert!(!exists(&name));
 }
 
-/// Whether there is what [`in_a_terminal`] takes.
-pub fn has_terminals() -> bool {
-    let there = Command::new("script").arg("--version").output().is_ok();
-    if !there {
-        println!("SKIPPED: there is no program `script` that makes a terminal");
-    }
-    there
-}
-
-/// `script` of util-linux runs a command in a pseudo-terminal, and types what is on its standard input.
-pub fn in_a_terminal(arguments: &[&str], typed: &str) -> (i32, String) {
+/// `script` of util-linux runs a command in a pseudo-terminal, and types what is on its standard input. What the
+/// terminal shows is the standard error here.
+pub fn in_a_terminal(arguments: &[&str]) -> Asking {
     let quoted: Vec<_> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
-    let line = format!("'{}' {}", env!("CARGO_BIN_EXE_pgsteward"), quoted.join(" "));
-    let mut command = Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]);
+    let line = format!("tty; exec '{}' {}", env!("CARGO_BIN_EXE_pgsteward"), quoted.join(" "));
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec script -qec \"$1\" /dev/null >&2", "sh", &line]);
     for (name, value) in program(server()).get_envs() {
         command.env(name, value.unwrap_or_default());
     }
-    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let ended = crate::support::end(&mut command, typed);
-    (ended.code, ended.stdout)
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    Asking::start(&mut command)
+}
+
+/// The same with an answer, or without one: the exit code and what the terminal has shown.
+pub fn answer_in_a_terminal(arguments: &[&str], answer: &str) -> (i32, String) {
+    let mut asking = in_a_terminal(arguments);
+    if !answer.is_empty() {
+        asking.wait_for("[y/N] ");
+    }
+    let ended = asking.answer(answer);
+    (ended.code, ended.stderr)
+}
+
+/// Waits until the terminal shows no longer what is typed, which it does for a moment after the prompt.
+fn wait_until_hidden(asking: &Asking) {
+    let terminal = asking.seen().lines().next().unwrap().trim().to_owned();
+    let began = Instant::now();
+    let hidden = || {
+        let settings = Command::new("stty").args(["-a", "-F", &terminal]).output().unwrap();
+        String::from_utf8(settings.stdout).unwrap().contains(" -echo ")
+    };
+    while !hidden() {
+        assert!(began.elapsed() < Duration::from_secs(10), "what is typed can be seen");
+    }
+}
+
+pub fn no_terminal() -> bool {
+    let missing = Command::new("script").arg("--version").output().is_err();
+    if missing {
+        println!("SKIPPED: there is no program `script` that makes a terminal");
+    }
+    missing
 }
 
 #[test]
 fn p077_the_answer_comes_from_a_terminal() {
-    if !has_terminals() {
+    if no_terminal() {
         return;
     }
     let name = made();
-    let (code, seen) = in_a_terminal(&["db", "drop", &name], "no\n");
-    assert_eq!(code, 6, "{seen}");
-    assert!(seen.contains("[y/N]") && exists(&name), "{seen}");
-    // Ctrl-D is the end of input.
-    let (code, seen) = in_a_terminal(&["db", "drop", &name], "\u{4}");
-    assert_eq!(code, 6, "{seen}");
-    assert!(exists(&name));
-    let (code, seen) = in_a_terminal(&["db", "drop", &name], "yes\n");
-    assert_eq!(code, 0, "{seen}");
+    // Ctrl-D is the end of input, Ctrl-C ends the program.
+    for (typed, code) in [("no\n", 6), ("\u{4}", 6), ("\u{3}", 130), ("yes\n", 0)] {
+        assert!(exists(&name));
+        let mut asking = in_a_terminal(&["db", "drop", &name]);
+        asking.wait_for("[y/N] ");
+        asking.answer(typed).with(code);
+    }
     assert!(!exists(&name));
+}
+
+#[test]
+fn a_password_is_typed_twice_and_not_seen() {
+    if no_terminal() {
+        return;
+    }
+    let name = unique("typist");
+    cluster().roles().create(Role::new(&name)).unwrap();
+    let has_password = || cluster().roles().get(&name).unwrap().password_verifier().unwrap().is_some();
+    for (again, code) in [("geheim2\n", 6), ("geheim\n", 0)] {
+        assert!(!has_password());
+        let mut asking = in_a_terminal(&["role", "password", &name]);
+        asking.wait_for(&format!("New password of role \"{name}\": "));
+        wait_until_hidden(&asking);
+        asking.say("geheim\n");
+        asking.wait_for("Again: ");
+        wait_until_hidden(&asking);
+        let ended = asking.answer(again).with(code);
+        assert!(!ended.stderr.contains("geheim"), "{ended:?}");
+    }
+    assert!(has_password());
+    let mut asking = in_a_terminal(&["info", "-W"]);
+    asking.wait_for("Password: ");
+    wait_until_hidden(&asking);
+    let ended = asking.answer("geheim\n").with(0);
+    assert!(ended.stderr.contains("version") && !ended.stderr.contains("geheim"), "{ended:?}");
 }

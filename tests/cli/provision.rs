@@ -1,5 +1,5 @@
 //! `pgsteward db provision` and `deprovision`.
-use crate::prompt::{has_terminals, in_a_terminal};
+use crate::prompt::{answer_in_a_terminal, no_terminal};
 use crate::support::{Ended, answer, cluster, end, interrupt, program, run, server, unique};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Database};
@@ -251,17 +251,17 @@ fn clients_are_archived_before_they_are_dropped_and_stay_when_they_cannot_be() {
 
 #[test]
 fn a_terminal_sees_how_far_it_is_and_is_asked() {
-    if !has_terminals() {
+    if no_terminal() {
         return;
     }
     let start = unique("seen");
     let names = format!("{start}_{{1..2}}");
-    let (code, seen) = in_a_terminal(&["db", "provision", &names, "--passwords", "-"], "");
+    let (code, seen) = answer_in_a_terminal(&["db", "provision", &names, "--passwords", "-"], "");
     assert!(code == 0 && seen.contains("/2 ") && seen.contains("made"), "{seen}");
     let deprovision = ["db", "deprovision", &names, "--no-archive"];
-    let (code, seen) = in_a_terminal(&deprovision, "\u{4}");
+    let (code, seen) = answer_in_a_terminal(&deprovision, "\u{4}");
     assert!(code == 6 && seen.contains("[y/N]") && databases_and_roles(&start) == (2, 2), "{seen}");
-    let (code, seen) = in_a_terminal(&deprovision, "y\n");
+    let (code, seen) = answer_in_a_terminal(&deprovision, "y\n");
     assert!(code == 0 && databases_and_roles(&start) == (0, 0), "{seen}");
 }
 

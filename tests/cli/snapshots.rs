@@ -1,5 +1,5 @@
 //! `pgsteward snapshot`.
-use crate::prompt::{has_terminals, in_a_terminal};
+use crate::prompt::{answer_in_a_terminal, no_terminal};
 use crate::support::{answer_in, cluster, fresh, interrupt, program, run_in, server, unique, waits_for_a_lock};
 use pgsteward::Cluster;
 use serde_json::{Value, json};
@@ -213,15 +213,15 @@ fn ctrl_c_while_a_snapshot_is_taken_leaves_none() {
 
 #[test]
 fn the_answer_before_a_revert_comes_from_a_terminal() {
-    if !has_terminals() {
+    if no_terminal() {
         return;
     }
     let (cluster, database) = shop();
     let name = take(&database, "x");
     cluster.execute("DELETE FROM orders", &[]).unwrap();
     let revert = ["-d", &database, "snapshot", "revert", &name];
-    let (code, seen) = in_a_terminal(&revert, "\u{4}");
+    let (code, seen) = answer_in_a_terminal(&revert, "\u{4}");
     assert!(code == 6 && seen.contains("3 removed") && notes(&cluster).is_empty(), "{seen}");
-    let (code, seen) = in_a_terminal(&revert, "yes\n");
+    let (code, seen) = answer_in_a_terminal(&revert, "yes\n");
     assert!(code == 0 && notes(&cluster) == "1a,2b,3c", "{seen}");
 }

@@ -2,7 +2,7 @@
 use pgsteward::testing::TestServer;
 use pgsteward::{Cluster, Ident, sql};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -119,5 +119,49 @@ fn ended(child: Child) -> Ended {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The program while it asks.
+pub struct Asking {
+    child: Child,
+    /// What it said on standard error; in a terminal, on its screen.
+    seen: Vec<u8>,
+}
+
+impl Asking {
+    pub fn start(command: &mut Command) -> Self {
+        Self { child: command.spawn().unwrap(), seen: Vec::new() }
+    }
+
+    /// Reads on until a text was said.
+    pub fn wait_for(&mut self, text: &str) {
+        let mut byte = [0];
+        while !self.seen().contains(text) {
+            let read = self.child.stderr.as_mut().unwrap().read(&mut byte).unwrap();
+            assert_eq!(read, 1, "{text:?} is not in {:?}", self.seen());
+            self.seen.extend_from_slice(&byte);
+        }
+    }
+
+    pub fn seen(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    /// Answers, without an end of input.
+    pub fn say(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The last answer.
+    pub fn answer(mut self, text: &str) -> Ended {
+        self.say(text);
+        let output = self.child.wait_with_output().unwrap();
+        self.seen.extend(output.stderr);
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(self.seen).unwrap(),
+        }
     }
 }

@@ -2,7 +2,8 @@
 use crate::support::{answer, cluster, end, fresh, program, run, run_in, server, unique};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Role};
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -17,6 +18,47 @@ fn info_says_what_the_server_is() {
     let postgres =
         databases.as_array().unwrap().iter().find(|database| database["name"] == "postgres").unwrap().clone();
     assert!(postgres["size"].as_u64().unwrap() > 1_000_000);
+}
+
+#[test]
+fn functions_of_a_database_do_not_run_for_whoever_asks_what_it_is() {
+    let cluster = fresh();
+    let database = cluster.current_database();
+    let trap = "CREATE SCHEMA trap; CREATE SEQUENCE trap.runs;
+        CREATE FUNCTION trap.sprung(name, name) RETURNS bool LANGUAGE sql AS 'SELECT nextval(''trap.runs'') > 0';
+        CREATE OPERATOR trap.= (LEFTARG = name, RIGHTARG = name, FUNCTION = trap.sprung);
+        CREATE FUNCTION trap.sprung(oid, oid) RETURNS bool LANGUAGE sql AS 'SELECT nextval(''trap.runs'') > 0';
+        CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = trap.sprung)";
+    cluster.execute(trap, &[]).unwrap();
+    cluster.execute(&format!("ALTER DATABASE {database} SET search_path = trap, pg_catalog"), &[]).unwrap();
+    run_in(database, &["info"]).with(0);
+    run_in(database, &["info", "--databases"]).with(0);
+    let sprung: bool = cluster.execute("SELECT is_called FROM trap.runs", &[]).unwrap()[0].get(0);
+    assert!(!sprung);
+}
+
+#[test]
+fn what_was_done_counts_when_nobody_reads_what_is_said_of_it() {
+    let name = unique("unheard");
+    let mut command = program(server());
+    let mut child = command.args(["-vv", "role", "create", &name]).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // A question that nobody can read is not answered.
+    let mut child = program(server()).args(["role", "drop", &name]).stdin(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    let _ = child.stdin.take().unwrap().write_all(b"yes\n");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut child = program(server()).args(["role", "list"]).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    run(&["role", "drop", &name, "--yes"]).with(0);
+}
+
+#[test]
+fn where_there_are_no_sessions_none_is_asked_about() {
+    let ended = run(&["terminate", "--role", "nobody_of_that_name", "--format", "json"]).with(0);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("[]\n", ""));
 }
 
 #[test]
@@ -56,6 +98,8 @@ fn what_a_role_owns_is_given_to_another() {
     cluster.execute(&format!("CREATE TABLE t (); ALTER TABLE t OWNER TO {from}"), &[]).unwrap();
     run_in(cluster.current_database(), &["reassign", &from, &to]).with(0);
     assert_eq!(cluster.tables().get("t").unwrap().owner, to);
+    let plan = run(&["reassign", &to, &from, "--every-database", "--plan"]).with(0).stdout;
+    assert!(plan.contains(&format!("-- in database {:?}", cluster.current_database())), "{plan}");
 }
 
 #[test]
@@ -67,7 +111,7 @@ fn the_configuration_is_read_and_rules_are_shown_added_judged_and_brought_back()
     let before = rules.as_array().unwrap().len();
     let rule = "host shop app 10.0.0.0/8 scram-sha-256";
     let plan = run(&["hba", "add", rule, "--at", "0", "--plan"]).with(0);
-    assert!(plan.stdout.contains("+host"), "{plan:?}");
+    assert!(plan.stdout.contains("+host") && plan.stdout.lines().all(|line| line.starts_with("--")), "{plan:?}");
     assert!(run(&["hba", "add", rule, "--at", "0"]).with(0).stderr.contains("lines added: 1, removed: 0"));
     run(&["hba", "add", rule]).with(4);
     let rules = run(&["hba", "show", "--format", "json"]).with(0).json();
@@ -97,7 +141,12 @@ fn the_configuration_is_read_and_rules_are_shown_added_judged_and_brought_back()
     let findings = run(&["hba", "lint", "--format", "json"]);
     assert!(findings.json().as_array().is_some(), "{findings:?}");
     let matrix = run(&["hba", "matrix", "--user", "app", "--database", "shop", "--format", "json"]).with(0).json();
-    assert_eq!(matrix[0]["user"], "app");
+    assert_eq!((&matrix[0]["user"], &matrix[0]["address"]), (&"app".into(), &serde_json::Value::Null));
+    let matrix = run(&["hba", "matrix", "--user", "app", "--database", "shop", "--format", "csv"]).with(0).stdout;
+    assert!(matrix.starts_with("user,database,address,tls,access,file,line\napp,shop,,false,"), "{matrix}");
+    std::fs::write(&file, format!("{text}nonsense\n")).unwrap();
+    let faulty = run(&["reload"]).with(1);
+    assert!(faulty.stderr.contains("pg_hba.conf, line "), "{faulty:?}");
 }
 
 #[test]

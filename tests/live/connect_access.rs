@@ -35,6 +35,9 @@ fn p074_who_may_connect_is_read_granted_and_revoked() {
     assert!(database.connect_access.public && database.connect_access.roles.is_empty());
     assert!(may_connect(&database.name, &other));
 
+    // What no role can be called stands for nobody, and is not said to be revoked.
+    assert!(matches!(database.revoke_connect(["public"]), Err(Error::Invalid { .. })));
+    assert!(database.connect_access.public);
     database.revoke_connect([Grantee::Public]).unwrap();
     database.grant_connect([&app]).unwrap();
     assert!(!database.connect_access.public);

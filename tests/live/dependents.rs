@@ -1,6 +1,6 @@
 //! What a drop with CASCADE takes along.
 use crate::support::fresh;
-use pgsteward::{Cluster, Depended, Error, Object};
+use pgsteward::{Cluster, Depended, Error, Object, Sequence};
 use std::collections::BTreeSet;
 
 /// What the server says depends on an object, when it refuses to drop it.
@@ -62,4 +62,51 @@ fn what_depends_on_an_object_is_named_as_the_server_names_it() {
     same(cluster.schemas().get("other").unwrap());
     assert_eq!(cluster.tables().get("app.lone").unwrap().dependents().unwrap(), Vec::<String>::new());
     assert_eq!(cluster.materialized_views().get("other.m").unwrap().dependents().unwrap(), Vec::<String>::new());
+}
+
+/// What is named is what the server names when it refuses; where nothing is, it does not refuse.
+fn agree<T: Depended>(cluster: &Cluster, objects: impl Iterator<Item = Object<T>>) {
+    for object in objects {
+        let ours: BTreeSet<String> = object.dependents().unwrap().into_iter().collect();
+        let undone = cluster.transaction(|| {
+            match ours.is_empty() {
+                true => object.clone().drop().unwrap_or_else(|error| panic!("{error}")),
+                false => assert_eq!(ours, refused(&object), "{}", object.key()),
+            }
+            Err::<(), _>(Error::NotFound { what: "a reason to stay".into() })
+        });
+        undone.unwrap_err();
+    }
+}
+
+#[test]
+fn what_depends_on_each_of_many_sorts_of_objects_is_named_as_the_server_names_it() {
+    let cluster = with_objects();
+    let more = "
+        CREATE SCHEMA third;
+        CREATE TYPE third.pair AS (a int, b int);
+        CREATE TABLE third.typed OF third.pair;
+        CREATE TABLE third.ruled (a int GENERATED ALWAYS AS IDENTITY, b int GENERATED ALWAYS AS (1) STORED);
+        CREATE RULE also AS ON INSERT TO third.ruled DO ALSO INSERT INTO app.lone DEFAULT VALUES;
+        CREATE POLICY p ON third.ruled USING (EXISTS (SELECT FROM third.typed));
+        CREATE FUNCTION third.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+        CREATE TRIGGER t BEFORE INSERT ON third.ruled FOR EACH ROW EXECUTE FUNCTION third.f();
+        CREATE STATISTICS third.s ON a, b FROM third.ruled;
+        CREATE PUBLICATION listed FOR TABLE third.ruled;
+        CREATE DOMAIN third.few AS int CHECK (app.check(value));
+        CREATE TABLE app.limited (a third.few, b third.pair);
+        CREATE AGGREGATE third.sum_of (int) (SFUNC = int4pl, STYPE = int)";
+    cluster.execute(more, &[]).unwrap();
+    let other = fresh();
+    other.execute(include_str!("../data/many_sorts.sql"), &[]).unwrap();
+    for cluster in [cluster, other] {
+        cluster.refresh();
+        agree(&cluster, cluster.tables().iter().unwrap());
+        agree(&cluster, cluster.views().iter().unwrap());
+        agree(&cluster, cluster.materialized_views().iter().unwrap());
+        let free = |sequence: &Object<Sequence>| sequence.owned_by.is_none();
+        agree(&cluster, cluster.sequences().iter().unwrap().filter(free));
+        agree(&cluster, cluster.procedures().iter().unwrap());
+        agree(&cluster, cluster.schemas().iter().unwrap());
+    }
 }

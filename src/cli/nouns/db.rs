@@ -5,7 +5,7 @@ use super::super::output::Record;
 use super::object::{self, AlterOptions, ListOptions, assignment, set};
 use super::provision::{self, DeprovisionOptions, ProvisionOptions};
 use clap::{Args, Subcommand, ValueEnum};
-use pgsteward::{CopyOptions, Database, DatabaseDropPreview, Error, Grantee, OpenSessions};
+use pgsteward::{Cluster, CopyOptions, Database, DatabaseDropPreview, Error, Grantee, OpenSessions};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -75,18 +75,46 @@ enum Copied {
 pub(crate) enum AccessVerb {
     /// Who may connect, besides the owner and superusers
     Show { name: String },
-    /// Let roles connect; PUBLIC is every role
-    Grant {
-        name: String,
-        #[arg(required = true)]
-        roles: Vec<String>,
-    },
-    /// Let roles connect no longer; PUBLIC is every role
-    Revoke {
-        name: String,
-        #[arg(required = true)]
-        roles: Vec<String>,
-    },
+    /// Let roles connect
+    Grant(AccessOptions),
+    /// Let roles connect no longer
+    Revoke(AccessOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct AccessOptions {
+    name: String,
+    /// The roles
+    #[arg(required_unless_present = "public")]
+    roles: Vec<String>,
+    /// Every role: what PostgreSQL calls PUBLIC
+    #[arg(long)]
+    public: bool,
+}
+
+impl AccessOptions {
+    /// Whom it is about. There must be such roles: a word that was mistyped must not pass for a right that is gone.
+    fn grantees(&self, cluster: &Cluster) -> Result<Vec<Grantee>, Failure> {
+        let roles = cluster.roles().with_system();
+        let public = self.public.then_some(Grantee::Public);
+        let mut grantees: Vec<Grantee> = public.into_iter().collect();
+        for role in &self.roles {
+            match roles.contains(role.as_str())? {
+                true => grantees.push(role.into()),
+                false if role.eq_ignore_ascii_case("public") => {
+                    return Err(Failure::invalid(format!("role {role:?}"), "there is none; --public is every role"));
+                }
+                false => return Err(Error::NotFound { what: format!("role {role:?}") }.into()),
+            }
+        }
+        Ok(grantees)
+    }
+
+    /// For messages.
+    fn who(&self) -> String {
+        let public = self.public.then_some("PUBLIC");
+        public.into_iter().chain(self.roles.iter().map(String::as_str)).collect::<Vec<_>>().join(", ")
+    }
 }
 
 pub(crate) fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
@@ -140,7 +168,8 @@ fn create(context: &Context, options: &CreateOptions) -> Result<(), Failure> {
 }
 
 fn drop_one(context: &Context, name: &str, terminate: bool) -> Result<(), Failure> {
-    let preview = object::find::<Database>(&context.cluster, name)?.drop_preview()?;
+    let asked = object::find::<Database>(&context.cluster, name)?;
+    let preview = asked.drop_preview()?;
     preview.check()?;
     if !terminate && !preview.sessions.is_empty() {
         let by: Vec<_> = preview.sessions.iter().map(ToString::to_string).collect();
@@ -154,7 +183,7 @@ fn drop_one(context: &Context, name: &str, terminate: bool) -> Result<(), Failur
     }
     context.ask(&question(&preview))?;
     context.change(&format!("dropped database {name}"), |cluster| {
-        let database = object::find::<Database>(cluster, name)?;
+        let database = object::find_again(cluster, name, &asked)?;
         if terminate { database.drop_force() } else { database.drop() }
     })
 }
@@ -191,10 +220,6 @@ pub(crate) fn readable(bytes: u64) -> String {
     format!("{size} TB")
 }
 
-fn grantee(name: &String) -> Grantee {
-    if name == "PUBLIC" { Grantee::Public } else { Grantee::from(name) }
-}
-
 fn connect_access(context: &Context, verb: &AccessVerb) -> Result<(), Failure> {
     match verb {
         AccessVerb::Show { name } => {
@@ -210,14 +235,28 @@ fn connect_access(context: &Context, verb: &AccessVerb) -> Result<(), Failure> {
             let records: Vec<Record> = owner.into_iter().chain(public).chain(roles).map(record).collect();
             context.output.records(&names, &[], &records)
         }
-        AccessVerb::Grant { name, roles } => context
-            .change(&format!("granted CONNECT on database {name} to {}", roles.join(", ")), |cluster| {
-                object::find::<Database>(cluster, name)?.grant_connect(roles.iter().map(grantee))
-            }),
-        AccessVerb::Revoke { name, roles } => context
-            .change(&format!("revoked CONNECT on database {name} from {}", roles.join(", ")), |cluster| {
-                object::find::<Database>(cluster, name)?.revoke_connect(roles.iter().map(grantee))
-            }),
+        AccessVerb::Grant(options) => {
+            let grantees = options.grantees(&context.cluster)?;
+            let AccessOptions { name, .. } = options;
+            context.change(&format!("granted CONNECT on database {name} to {}", options.who()), |cluster| {
+                object::find::<Database>(cluster, name)?.grant_connect(grantees)
+            })
+        }
+        AccessVerb::Revoke(options) => {
+            let grantees = options.grantees(&context.cluster)?;
+            let AccessOptions { name, .. } = options;
+            let mut by_public = false;
+            context.change(&format!("revoked CONNECT on database {name} from {}", options.who()), |cluster| {
+                let mut database = object::find::<Database>(cluster, name)?;
+                database.revoke_connect(grantees)?;
+                by_public = database.connect_access.public;
+                Ok(())
+            })?;
+            if by_public {
+                context.output.say("every role still may connect, by the grant to PUBLIC, which --public revokes");
+            }
+            Ok(())
+        }
     }
 }
 

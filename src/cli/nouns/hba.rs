@@ -4,7 +4,8 @@ use super::super::exit::Failure;
 use super::super::output::Record;
 use clap::{Args, Subcommand};
 use pgsteward::hba::{
-    Connection, HbaAlterOptions, HbaBackup, HbaEntry, HbaOutcome, HbaRules, OnLockOut, Replication, Severity,
+    AccessCell, Connection, HbaAlterOptions, HbaBackup, HbaEntry, HbaOutcome, HbaRules, OnLockOut, Outcome,
+    Replication, Severity,
 };
 use pgsteward::{Database, Error, Role};
 use std::fs;
@@ -314,10 +315,27 @@ fn matrix(context: &Context, options: &MatrixOptions) -> Result<(), Failure> {
         given => given.to_vec(),
     };
     let matrix = rules.access_matrix(users, databases, options.from.iter().copied())?;
-    if context.output.is_json() {
-        return context.output.text(&format!("{}\n", matrix.to_json()));
+    if context.output.is_table() {
+        return context.output.text(&matrix.to_string());
     }
-    context.output.text(&matrix.to_string())
+    let outcomes = |cell: &AccessCell| {
+        let tls = cell.tls.as_ref().map(|outcome| met(cell, outcome, true));
+        [Some(met(cell, &cell.plain, false)), tls]
+    };
+    let records: Vec<Record> = matrix.cells.iter().flat_map(outcomes).flatten().collect();
+    context.output.records(&["user", "database", "address", "tls", "access", "file", "line"], &[], &records)
+}
+
+fn met(cell: &AccessCell, outcome: &Outcome, tls: bool) -> Record {
+    vec![
+        ("user", cell.user.to_string().into()),
+        ("database", cell.database.to_string().into()),
+        ("address", cell.address.map(|address| address.to_string()).into()),
+        ("tls", tls.into()),
+        ("access", outcome.access().to_string().into()),
+        ("file", outcome.rule().map(|rule| rule.file.to_string()).into()),
+        ("line", outcome.rule().map(|rule| rule.line).into()),
+    ]
 }
 
 fn backup(backup: &HbaBackup) -> Record {

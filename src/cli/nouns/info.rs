@@ -4,7 +4,8 @@ use super::super::exit::Failure;
 use super::super::output::Record;
 use super::db::readable;
 use clap::Args;
-use pgsteward::Sessions;
+use pgsteward::{Cluster, Sessions};
+use postgres::Row;
 use serde_json::Value;
 
 #[derive(Args)]
@@ -18,16 +19,23 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
     if options.databases { databases(context) } else { server(context) }
 }
 
+/// Asks the server something, with nothing in the search path: a database may bring along one in which functions and
+/// operators of its owner's come before the server's.
+fn ask(cluster: &Cluster, question: &str) -> pgsteward::Result<Vec<Row>> {
+    cluster.execute("SET search_path TO ''", &[])?;
+    cluster.execute(question, &[])
+}
+
 fn server(context: &Context) -> Result<(), Failure> {
     let cluster = &context.cluster;
     let question = "SELECT current_user::text, session_user::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, \
-        pg_catalog.pg_is_in_recovery(), pg_catalog.pg_postmaster_start_time()::text, \
+        pg_catalog.pg_is_in_recovery(), pg_catalog.to_char(pg_catalog.pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS+00'), \
         pg_catalog.current_setting('port')::int4, \
         (SELECT count(*) FROM pg_catalog.pg_database), \
         pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'), \
         pg_catalog.pg_has_role('pg_execute_server_program', 'USAGE') \
         FROM pg_catalog.pg_roles WHERE rolname = current_user";
-    let rows = cluster.execute(question, &[])?;
+    let rows = ask(cluster, question)?;
     let row =
         rows.first().ok_or_else(|| Failure::invalid("answer of the server", "it does not know the current role"))?;
     let sessions = cluster.sessions(&Sessions::new().all())?;
@@ -59,7 +67,7 @@ fn databases(context: &Context) -> Result<(), Failure> {
         (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_catalog.pg_backend_pid()) \
         FROM pg_catalog.pg_database d ORDER BY datname";
     let mut records: Vec<Record> = Vec::new();
-    for row in context.cluster.execute(question, &[])? {
+    for row in ask(&context.cluster, question)? {
         let size = row.get::<_, Option<i64>>(2).and_then(|size| u64::try_from(size).ok());
         records.push(vec![
             ("name", row.get::<_, String>(0).into()),

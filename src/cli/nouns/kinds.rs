@@ -31,6 +31,14 @@ pub(crate) trait Noun: Fields {
     fn dependents(_object: &Object<Self>) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
+    /// How many bytes it takes on the disk, for kinds that hold data, where that can be known.
+    fn size(_object: &Object<Self>) -> Option<u64> {
+        None
+    }
+    /// The database that it is in; none for what belongs to the cluster.
+    fn database<'a>(_object: &'a Object<Self>, current: &'a str) -> Option<&'a str> {
+        (![Database::KIND, Role::KIND].contains(&Self::KIND)).then_some(current)
+    }
 }
 
 /// An object's fields and facts.
@@ -74,7 +82,7 @@ fn query_of<'q, T: Noun>(text: &str, query: Option<&'q str>, columns: &[String])
 }
 
 macro_rules! nouns {
-    ($($kind:ty: $all:ident, $key:expr, shown $shown:expr, cascade $cascade:expr, $dependents:expr, $make:expr;)*) => { $(
+    ($($kind:ty: $all:ident, $key:expr, shown $shown:expr, cascade $cascade:expr, $dependents:expr, size $size:expr, $make:expr;)*) => { $(
         impl Noun for $kind {
             const SHOWN: &'static [&'static str] = &$shown;
 
@@ -97,6 +105,10 @@ macro_rules! nouns {
             fn dependents(object: &Object<Self>) -> Result<Vec<String>> {
                 $dependents(object)
             }
+
+            fn size(object: &Object<Self>) -> Option<u64> {
+                $size(object)
+            }
         }
     )* };
 }
@@ -112,22 +124,25 @@ fn no_cascade<T: Noun>(object: Object<T>) -> Result<()> {
 
 nouns! {
     Database: databases, plain, shown ["name", "owner", "encoding", "connection_limit", "connect_access", "comment"],
-        cascade no_cascade, |_| Ok(Vec::new()),
+        cascade no_cascade, |_| Ok(Vec::new()), size |_| None,
         |text: &str, query, columns: &[String]| nothing_else::<Database>(text, query, columns).map(|()| Database::new(text));
     Role: roles, plain, shown ["name", "login", "superuser", "create_role", "create_database", "connection_limit", "comment"],
-        cascade no_cascade, |_| Ok(Vec::new()),
+        cascade no_cascade, |_| Ok(Vec::new()), size |_| None,
         |text: &str, query, columns: &[String]| nothing_else::<Role>(text, query, columns).map(|()| Role::new(text));
     Schema: schemas, plain, shown ["name", "owner", "comment"],
         cascade |object: Object<Schema>| object.drop_cascade(), Object::dependents,
+        size |schema: &Object<Schema>| schema.total_size().ok(),
         |text: &str, query, columns: &[String]| nothing_else::<Schema>(text, query, columns).map(|()| Schema::new(text));
     Sequence: sequences, Name::parse, shown ["schema", "name", "owner", "data_type", "increment", "owned_by", "comment"],
         cascade |object: Object<Sequence>| object.drop_cascade(), Object::dependents,
+        size |_| None,
         |text: &str, query, columns: &[String]| {
             nothing_else::<Sequence>(text, query, columns)?;
             Ok(Sequence::new(Name::parse(text)?))
         };
     Table: tables, Name::parse, shown ["schema", "name", "owner", "persistence", "row_security", "comment"],
         cascade |object: Object<Table>| object.drop_cascade(), Object::dependents,
+        size |table: &Object<Table>| table.total_size().ok(),
         |text: &str, query, columns: &[String]| {
             nothing_else::<Table>(text, query, &[])?;
             let mut table = Table::new(Name::parse(text)?);
@@ -141,16 +156,18 @@ nouns! {
         };
     View: views, Name::parse, shown ["schema", "name", "owner", "comment"],
         cascade |object: Object<View>| object.drop_cascade(), Object::dependents,
+        size |_| None,
         |text: &str, query, columns: &[String]| {
             Ok(View::new(Name::parse(text)?, Sql::trusted(query_of::<View>(text, query, columns)?)))
         };
     MaterializedView: materialized_views, Name::parse, shown ["schema", "name", "owner", "population", "comment"],
         cascade |object: Object<MaterializedView>| object.drop_cascade(), Object::dependents,
+        size |view: &Object<MaterializedView>| view.total_size().ok(),
         |text: &str, query, columns: &[String]| {
             Ok(MaterializedView::new(Name::parse(text)?, Sql::trusted(query_of::<MaterializedView>(text, query, columns)?)))
         };
     LargeObject: large_objects, oid, shown ["owner", "comment", "oid"],
-        cascade no_cascade, |_| Ok(Vec::new()),
+        cascade no_cascade, |_| Ok(Vec::new()), size |object: &Object<LargeObject>| object.size().ok(),
         |text: &str, query, columns: &[String]| {
             nothing_else::<LargeObject>(text, query, columns)?;
             Ok(LargeObject::new(oid(text)?))
@@ -213,6 +230,11 @@ impl Noun for ReplicationSlot {
 
     fn key_of(text: &str) -> Result<String> {
         plain(text)
+    }
+
+    /// A logical one is of one database.
+    fn database<'a>(object: &'a Object<Self>, _current: &'a str) -> Option<&'a str> {
+        object.database()
     }
 
     /// A physical one; `--set sort='logical pgoutput'` makes it a logical one.

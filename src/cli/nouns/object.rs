@@ -1,9 +1,11 @@
 //! The verbs that every kind of object has.
 use super::super::context::Context;
 use super::super::exit::Failure;
+use super::super::output::on_one_line;
+use super::db::readable;
 use super::kinds::{Noun, names, record};
 use clap::{Args, Subcommand};
-use pgsteward::{Cluster, Collection, Fields, Object};
+use pgsteward::{Cluster, Collection, Error, Fields, Object};
 use regex::Regex;
 
 #[derive(Subcommand)]
@@ -127,11 +129,23 @@ pub(crate) fn alter<T: Noun>(context: &Context, options: &AlterOptions) -> Resul
 
 fn drop_one<T: Noun>(context: &Context, name: &str, cascade: bool) -> Result<(), Failure> {
     let object = find::<T>(&context.cluster, name)?;
-    let title = format!("{} {}", T::KIND, object.key());
-    let along = if cascade { named(&T::dependents(&object)?) } else { String::new() };
-    context.ask(&format!("{along}drop {title} of database {:?}?", context.cluster.current_database()))?;
+    let title = on_one_line(&format!("{} {}", T::KIND, object.key()));
+    let along = listed(&T::dependents(&object)?);
+    if !cascade && !along.is_empty() {
+        return Err(Failure::Depended(format!(
+            "cannot drop {title}: others depend on it, and --cascade would drop them with it:\n{}",
+            along.trim_end()
+        )));
+    }
+    if context.asks() {
+        let intro = if along.is_empty() { "" } else { "what depends on it goes with it:\n" };
+        let place = T::database(&object, context.cluster.current_database());
+        let place = place.map_or(String::new(), |name| format!(" of database {name:?}"));
+        let size = T::size(&object).map_or(String::new(), |size| format!(" ({})", readable(size)));
+        context.ask(&format!("{intro}{along}drop {title}{place}{size}?"))?;
+    }
     context.change(&format!("dropped {title}"), |cluster| {
-        let object = find::<T>(cluster, name)?;
+        let object = find_again(cluster, name, &object)?;
         match cascade {
             false => object.drop(),
             true => T::drop_cascade(object),
@@ -139,17 +153,28 @@ fn drop_one<T: Noun>(context: &Context, name: &str, cascade: bool) -> Result<(),
     })
 }
 
-/// What goes along, one a line; of very many the first.
-fn named(dependents: &[String]) -> String {
+/// The very one that was asked about, and no other that has its name by now.
+pub(crate) fn find_again<T: Noun>(cluster: &Cluster, text: &str, asked: &Object<T>) -> pgsteward::Result<Object<T>> {
+    let now = find::<T>(cluster, text)?;
+    match now.oid() == asked.oid() {
+        true => Ok(now),
+        false => Err(Error::Conflict {
+            what: format!("{} {}", T::KIND, asked.key()),
+            mine: "to drop the one that was asked about".into(),
+            theirs: "another one of that name".into(),
+        }),
+    }
+}
+
+/// One a line; of very many the first.
+fn listed(dependents: &[String]) -> String {
     const MOST: usize = 50;
-    if dependents.is_empty() {
-        return String::new();
-    }
-    let mut lines: Vec<String> = dependents.iter().take(MOST).map(|name| format!("  {name}")).collect();
+    let mut lines: Vec<String> =
+        dependents.iter().take(MOST).map(|name| format!("  {}\n", on_one_line(name))).collect();
     if dependents.len() > MOST {
-        lines.push(format!("  and {} more", dependents.len() - MOST));
+        lines.push(format!("  and {} more\n", dependents.len() - MOST));
     }
-    format!("what depends on it goes with it:\n{}\n", lines.join("\n"))
+    lines.concat()
 }
 
 pub(crate) fn script<T: Noun>(context: &Context, name: &str) -> Result<(), Failure> {

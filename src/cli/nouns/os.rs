@@ -1,7 +1,7 @@
 //! Commands of the server's operating system.
 use super::super::context::Context;
 use super::super::exit::Failure;
-use super::super::output::complain_of;
+use super::super::output::pass_on;
 use clap::Args;
 use pgsteward::OsCommand;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
         ])?;
     } else {
         context.output.bytes(&output.stdout)?;
-        complain_of(&output.stderr);
+        pass_on(&output.stderr);
     }
     match output.exit_code {
         0 => Ok(()),

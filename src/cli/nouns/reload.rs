@@ -1,6 +1,7 @@
 //! Having the server read its configuration files.
 use super::super::context::Context;
 use super::super::exit::Failure;
+use super::super::output::tell;
 use pgsteward::ReloadOutcome;
 
 pub(crate) fn run(context: &Context) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Failure> {
                 let place = fault.file.as_deref().unwrap_or("the configuration");
                 let line = fault.line.map_or(String::new(), |line| format!(", line {line}"));
                 let setting = fault.setting.as_deref().map_or(String::new(), |name| format!(", {name}"));
-                eprintln!("{place}{line}{setting}: {}", fault.error);
+                tell(&format!("{place}{line}{setting}: {}", fault.error));
             }
             return Err(Failure::Said);
         }

@@ -3,8 +3,9 @@ use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::interrupt;
 use super::object::{self, Verb as ObjectVerb};
+use super::terminate::listed;
 use clap::Subcommand;
-use pgsteward::Role;
+use pgsteward::{Role, Sessions};
 use std::io::{self, BufRead, IsTerminal};
 
 #[derive(Subcommand)]
@@ -25,18 +26,28 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
             object::find::<Role>(&context.cluster, name)?;
             let password = new_password(name)?;
             let password = Some(password.as_str()).filter(|password| !password.is_empty());
-            context.change(&format!("set the password of role {name}"), |cluster| {
+            let done = if password.is_some() { "set the password of" } else { "took away the password of" };
+            context.change(&format!("{done} role {name}"), |cluster| {
                 object::find::<Role>(cluster, name)?.set_password(password)
             })
         }
-        Verb::DropTerminating { name } => {
-            object::find::<Role>(&context.cluster, name)?;
-            context.ask(&format!("drop role {name:?} and end its sessions?"))?;
-            context.change(&format!("dropped role {name}"), |cluster| {
-                object::find::<Role>(cluster, name)?.drop_after_terminating()
-            })
-        }
+        Verb::DropTerminating { name } => drop_terminating(context, name),
     }
+}
+
+fn drop_terminating(context: &Context, name: &str) -> Result<(), Failure> {
+    let asked = object::find::<Role>(&context.cluster, name)?;
+    if context.asks() {
+        let sessions = context.cluster.sessions(&Sessions::new().roles([name]).walsenders())?;
+        let along = match sessions.is_empty() {
+            true => String::new(),
+            false => format!("these sessions will be ended:\n{}", listed(&sessions)),
+        };
+        context.ask(&format!("{along}drop role {name:?}?"))?;
+    }
+    context.change(&format!("dropped role {name}"), |cluster| {
+        object::find_again(cluster, name, &asked)?.drop_after_terminating()
+    })
 }
 
 /// From a terminal without an echo, twice; from a pipe the first line.

@@ -1,6 +1,7 @@
 //! The statements that make objects, of any kind, by pattern.
 use super::super::context::Context;
 use super::super::exit::Failure;
+use super::super::output::tell;
 use super::kinds::Noun;
 use super::object::glob;
 use clap::{Args, ValueEnum};
@@ -59,7 +60,7 @@ fn print<T: Noun>(context: &Context, pattern: &str) -> Result<bool, Failure> {
             Ok(script) => context.output.text(&script.to_string())?,
             Err(error) => {
                 failed = true;
-                eprintln!("{error}");
+                tell(&error.to_string());
             }
         }
     }

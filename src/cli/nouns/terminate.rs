@@ -116,13 +116,10 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
     if context.is_planning() {
         return context.change("", |cluster| cluster.terminate(sessions).map(drop));
     }
-    if !found.is_empty() {
-        let who: Vec<_> = found
-            .iter()
-            .map(|session| format!("  {session}, database {:?}", session.database.as_deref().unwrap_or("")))
-            .collect();
-        context.ask(&format!("end these sessions?\n{}\n", who.join("\n")))?;
+    if found.is_empty() {
+        return context.output.records(&NAMES, &[], &[]);
     }
+    context.ask(&format!("these sessions will be ended:\n{}end them?", listed(&found)))?;
     let report = context.cluster.terminate(sessions)?;
     let outcome = |sessions: &[SessionInfo], outcome: &'static str| -> Vec<Record> {
         sessions.iter().map(|session| record(session, outcome)).collect()
@@ -138,6 +135,15 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::Said),
     }
+}
+
+/// Sessions for a question, one a line.
+pub(crate) fn listed(sessions: &[SessionInfo]) -> String {
+    let line = |session: &SessionInfo| match &session.database {
+        Some(database) => format!("  {session}, database {database:?}\n"),
+        None => format!("  {session}\n"),
+    };
+    sessions.iter().map(line).collect()
 }
 
 const NAMES: [&str; 7] = ["pid", "database", "role", "application", "state", "client_address", "outcome"];

@@ -138,14 +138,16 @@ impl Object<Database> {
 
     /// Lets roles, or `PUBLIC`, connect no longer. Sends `REVOKE CONNECT` for those that may, and other changes not
     /// sent yet with it: all of it, or nothing. Whoever may for another reason (`PUBLIC`, a role that it
-    /// is a member of) still may.
+    /// is a member of) still may. A role that there is not may not, and is no error.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for the owner, who keeps the right, and for what a role with the grant option
+    /// [`Error::Invalid`] for what no role can be called; for the owner, who keeps the right, and for what a role with the grant option
     /// granted; as for [`alter`](Object::alter).
     pub fn revoke_connect(&mut self, grantees: impl IntoIterator<Item = impl Into<Grantee>>) -> Result<()> {
         for grantee in grantees {
-            match grantee.into() {
+            let grantee = grantee.into();
+            grantee.to_sql().check()?;
+            match grantee {
                 Grantee::Public => self.connect_access.public = false,
                 Grantee::Role(name) if name == self.owner => {
                     let what = format!("revocation of CONNECT from the owner of {}", self.title());

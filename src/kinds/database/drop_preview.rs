@@ -72,7 +72,7 @@ impl Database {
         match MAINTENANCE.contains(&self.name.as_str()) {
             false => Ok(()),
             true => Err(Error::invalid(
-                format!("drop of database {:?} with its sessions", self.name),
+                format!("drop of database {:?}", self.name),
                 "it is a maintenance database, which programs connect to in order to look for others",
             )),
         }
