@@ -221,8 +221,8 @@ pub(super) fn check_lock_outs(cluster: &Cluster, before: &HbaFile, after: &HbaFi
     }
     let sessions: Vec<_> = found.iter().map(LockOut::to_string).collect();
     let is_tried = probe == HbaProbe::Connect && found.iter().any(|lock_out| lock_out.peer.kind == PeerKind::Own);
-    let skip = if is_tried { ", and probe to HbaProbe::Skip" } else { "" };
-    let why = format!("{}; if that is meant, set lock_out to OnLockOut::Allow{skip}", sessions.join("; "));
+    let skip = if is_tried { ", and skip the probe (HbaProbe::Skip)" } else { "" };
+    let why = format!("{}; if that is meant, allow the lock-out (OnLockOut::Allow){skip}", sessions.join("; "));
     Err(Error::invalid(format!("rules for {}", after.path()), why))
 }
 

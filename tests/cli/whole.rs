@@ -129,7 +129,8 @@ fn the_configuration_is_read_and_rules_are_shown_added_judged_and_brought_back()
     assert!(std::fs::read_to_string(&file).unwrap().contains("host other app"));
     assert_eq!(run(&["hba", "diff", other]).with(0).stdout, "");
     std::fs::write(other, "local all all reject\n").unwrap();
-    run(&["hba", "apply", other]).with(2);
+    let refused = run(&["hba", "apply", other]).with(2).stderr;
+    assert!(refused.contains("allow the lock-out") && refused.contains("skip the probe"), "{refused}");
     std::fs::remove_file(other).unwrap();
     let backups = run(&["hba", "backups", "--format", "json"]).with(0).json();
     assert_eq!(backups.as_array().unwrap().len(), 2);

@@ -4,7 +4,7 @@ use super::super::exit::Failure;
 use super::super::output::Record;
 use clap::{Args, Subcommand};
 use pgsteward::hba::{
-    AccessCell, Connection, HbaAlterOptions, HbaBackup, HbaEntry, HbaOutcome, HbaRules, OnLockOut, Outcome,
+    AccessCell, Connection, HbaAlterOptions, HbaBackup, HbaEntry, HbaOutcome, HbaProbe, HbaRules, OnLockOut, Outcome,
     Replication, Severity,
 };
 use pgsteward::{Database, Error, Role};
@@ -48,9 +48,12 @@ pub(crate) enum Verb {
 #[derive(Args)]
 pub(crate) struct Writing {
     /// Also if a replica, subscription or backup could not connect again, or may be asked for more than it has; a new
-    /// connection of this program must be let in all the same
+    /// connection of this program must be let in all the same, unless the probe is skipped
     #[arg(long)]
     allow_lock_out: bool,
+    /// Do not try whether a new connection of this program is let in
+    #[arg(long)]
+    skip_probe: bool,
 }
 
 impl Writing {
@@ -58,6 +61,9 @@ impl Writing {
         let mut options = HbaAlterOptions::new();
         if self.allow_lock_out {
             options.lock_out = OnLockOut::Allow;
+        }
+        if self.skip_probe {
+            options.probe = HbaProbe::Skip;
         }
         options
     }
