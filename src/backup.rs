@@ -28,6 +28,7 @@ mod manifest;
 mod messages;
 mod on_client;
 mod on_server;
+mod planned;
 mod process;
 mod program;
 mod restore;
@@ -47,8 +48,6 @@ pub use self::verify::{RowDifference, VerifyReport};
 use self::process::Watch;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
-use crate::script::Script;
-use crate::sql::Sql;
 use crate::version::ServerVersion;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -260,8 +259,8 @@ pub struct BackupReport {
 pub enum Progress<'a> {
     /// It has said something: a step (with `verbose`), a warning, an error.
     Message(&'a ProgramMessage),
-    /// So many bytes of the dump are written, or handed on. Told again at least ten times a second while a program runs
-    /// here; 0 where nobody knows.
+    /// So many bytes of the dump are written, handed on, or read for its hash. Told again at least ten times a second while a
+    /// program runs here; 0 where nobody knows.
     Bytes(u64),
 }
 
@@ -280,7 +279,7 @@ impl Cluster {
     /// it has running on the server, and what it has written is removed. Of a program that is killed there stays a file
     /// `.NAME.pgsteward-....part` at most.
     ///
-    /// In a plan it is collected, and prints as a comment; the report is empty then.
+    /// In a plan it is collected, and prints as a comment with the program's arguments; the report is empty then.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] for a file that is there; [`Error::Io`] with the operating system's words for a folder that is
@@ -300,8 +299,7 @@ impl Cluster {
         backup.check()?;
         if let Some(plan) = self.plan_in_progress()? {
             let step = backup.clone();
-            let words = format!("{} to {}", backup.title(self), backup.place.shown());
-            plan.record(comment(&words), move |cluster| cluster.backup(&step).map(drop));
+            plan.record(planned::backup(self, backup)?, move |cluster| cluster.backup(&step).map(drop));
             return Ok(BackupReport::default());
         }
         check_outside(self, "back up a database")?;
@@ -345,13 +343,6 @@ fn run_command(cluster: &Cluster, place: &Place, words: &[String], timeout: Opti
         (false, Place::Server(_)) => on_server::run(cluster, words, timeout).map(drop),
         (false, _) => on_client::run(words, timeout),
     }
-}
-
-/// What a plan prints: no SQL could do it.
-fn comment(words: &str) -> Script {
-    let mut script = Script::new();
-    script.add_alone(Sql::trusted(format!("-- {}", words.replace(['\n', '\r', '\0'], "\u{FFFD}"))), Vec::new());
-    script
 }
 
 /// Refuses an open transaction: another session would see nothing of it, and wait for its locks.

@@ -3,12 +3,13 @@ use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::session::Family;
 use postgres::NoTls;
-use std::sync::{PoisonError, Weak};
+use std::io;
+use std::sync::Arc;
 
 /// Cancels what the connections of a cluster are doing: [`Cluster::canceller`].
 #[derive(Clone)]
 pub struct Canceller {
-    family: Family,
+    family: Arc<Family>,
 }
 
 impl Cluster {
@@ -21,19 +22,47 @@ impl Cluster {
 
 impl Canceller {
     /// Asks the server to cancel the statements that run now; what they were part of fails with SQLSTATE 57014. Where
-    /// none runs nothing happens
+    /// none runs nothing happens. What is done in many steps, such as [`provision`](Cluster::provision), goes no further, and
+    /// undoes what it has half done
     /// ([Canceling Requests in Progress](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS)).
     ///
     /// # Errors
     /// [`Error::Connection`] if the server cannot be asked; the other connections were asked.
     pub fn cancel(&self) -> Result<()> {
-        let members: Vec<_> = {
-            let family = self.family.lock().unwrap_or_else(PoisonError::into_inner);
-            family.iter().filter_map(Weak::upgrade).collect()
-        };
+        self.family.count_cancel();
+        let members = self.family.living();
         let asked = members.iter().map(|session| {
             session.cancel_token().cancel_query(NoTls).map_err(|error| Error::driver("cancel a statement", &error))
         });
         asked.fold(Ok(()), Result::and)
+    }
+}
+
+/// Whether somebody has cancelled since a work of many steps began: between two of them nothing runs on the server that
+/// could be cancelled there.
+#[derive(Clone)]
+pub(crate) struct Cancellation {
+    family: Arc<Family>,
+    before: u64,
+}
+
+impl Cancellation {
+    /// From now on.
+    pub(crate) fn of(family: Arc<Family>) -> Self {
+        let before = family.cancelled();
+        Self { family, before }
+    }
+
+    pub(crate) fn happened(&self) -> bool {
+        self.family.cancelled() != self.before
+    }
+
+    /// # Errors
+    /// [`Error::Io`] if it happened.
+    pub(crate) fn check(&self, action: &str) -> Result<()> {
+        match self.happened() {
+            true => Err(Error::io(action, io::Error::new(io::ErrorKind::Interrupted, "it was cancelled"))),
+            false => Ok(()),
+        }
     }
 }

@@ -9,11 +9,14 @@ mod logging;
 mod nouns;
 mod output;
 mod pages;
+mod progress;
 
 use arguments::{Arguments, Noun};
 use clap::Parser;
 use context::Context;
 use exit::Failure;
+use nouns::backup;
+use output::Output;
 use std::process::ExitCode;
 
 pub(crate) fn run() -> ExitCode {
@@ -36,6 +39,7 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.noun {
         Noun::Completions { shell } => return pages::completions(*shell),
         Noun::Man { directory } => return pages::man(directory),
+        Noun::Backup(backup::Verb::Show(options)) => return backup::show(&Output::new(&arguments.global), options),
         _ => {}
     }
     let context = Context::new(&arguments.connection, &arguments.global)?;

@@ -78,7 +78,8 @@ pub enum Error {
     /// A rule of pg_hba.conf is wrong. Nothing was sent.
     #[error("cannot read {file}, line {line}, column {column}: {problem}")]
     Hba {
-        /// The file, as the server names it, or `the rule` or `the address` for one that was given as text.
+        /// The file, as the server names it; `the rule` or `the address` for one that was given as text; and for a content
+        /// that is not in the file, what it is: `the new rules for "/path"`, or `the copy "/path"` to be restored.
         file: String,
         /// The line in it, from 1.
         line: usize,

@@ -1,4 +1,5 @@
 //! Running SQL files, all or nothing.
+use crate::cancel::Cancellation;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::plan;
@@ -6,6 +7,7 @@ use crate::session::Session;
 use crate::session::load::Feed;
 use crate::sql::Ident;
 use crate::statements::Sort;
+use postgres::error::SqlState;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +66,7 @@ impl Cluster {
             return Err(Error::invalid("attempt to load SQL files in a transaction", why));
         }
         let session = self.session().beside(self.current_database())?;
-        let report = load(&session, None, &files)?;
+        let report = load(&session, None, &files, &Cancellation::of(session.family()))?;
         self.refresh();
         Ok(report)
     }
@@ -91,9 +93,13 @@ pub(crate) fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Reads files to their ends and refuses what could not be loaded, as far as that shows without a server.
+/// Reads files to their ends and refuses what could not be loaded, as far as that shows without a server; and what can
+/// be read only once, as a pipe.
 pub(crate) fn check(files: &[PathBuf]) -> Result<()> {
     for file in files {
+        if !fs::metadata(file).map_err(|error| Error::io(format!("read {file:?}"), error))?.is_file() {
+            return Err(Error::invalid(format!("{file:?}"), "it is no file, and cannot be read for each client anew"));
+        }
         let mut source = Source::open(file)?;
         while let Some(statement) = source.statement()? {
             refuse(&source, &statement)?;
@@ -105,18 +111,27 @@ pub(crate) fn check(files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// What has the server read strings as they were read here.
+const STRINGS: &str = "SET standard_conforming_strings = on";
+
 /// Runs files in one transaction of a session that is used for nothing else; as another role, if one is given.
-pub(crate) fn load(session: &Session, role: Option<&str>, files: &[PathBuf]) -> Result<LoadReport> {
+/// Goes no further when it is cancelled.
+pub(crate) fn load(
+    session: &Session,
+    role: Option<&str>,
+    files: &[PathBuf],
+    cancelled: &Cancellation,
+) -> Result<LoadReport> {
     let action = "load SQL files";
     session.transaction(action, || {
         if let Some(role) = role {
             session.run_for_user(&format!("become role {role:?}"), &[sql!("SET ROLE {}", Ident(role))])?;
         }
         // As the statements were told apart.
-        session.send_text(action, "SET standard_conforming_strings = on; SAVEPOINT pgsteward_load")?;
+        session.send_text(action, STRINGS)?;
         let mut report = LoadReport { files: files.len(), ..LoadReport::default() };
         for file in files {
-            let mut batch = Batch::new(session, file);
+            let mut batch = Batch::new(session, file, cancelled);
             load_file(&mut batch, Source::open(file)?, &mut report)?;
         }
         Ok(report)
@@ -132,13 +147,14 @@ fn load_file(batch: &mut Batch<'_>, mut source: Source, report: &mut LoadReport)
             report.rows_copied += copy(batch, &statement, &mut source)?;
             continue;
         }
-        // By itself: what comes after it is to be read by the server when it has run.
-        let alone = statement.sort == Sort::Reading;
-        if alone {
+        // By itself: what comes after it is to be read by the server when it has run, and strings as before.
+        if statement.sort == Sort::Reading {
             batch.send()?;
+            batch.session.send_text(&batch.action(&statement), &format!("{}\n;\n{STRINGS}", statement.text))?;
+            continue;
         }
         batch.add(statement);
-        if alone || batch.is_full() {
+        if batch.is_full() {
             batch.send()?;
         }
     }
@@ -147,6 +163,7 @@ fn load_file(batch: &mut Batch<'_>, mut source: Source, report: &mut LoadReport)
 
 /// The data go to the server as they are read.
 fn copy(batch: &Batch<'_>, statement: &Located, source: &mut Source) -> Result<u64> {
+    batch.cancelled.check(&batch.action(statement))?;
     batch.session.copy_text(&batch.action(statement), &statement.text, |writer| {
         while let Some(lines) = source.data().map_err(Feed::Source)? {
             writer.write_all(lines).map_err(Feed::Server)?;
@@ -171,6 +188,7 @@ fn refuse(source: &Source, statement: &Located) -> Result<()> {
 struct Batch<'s> {
     session: &'s Session,
     file: &'s Path,
+    cancelled: &'s Cancellation,
     statements: Vec<Located>,
     bytes: usize,
 }
@@ -179,8 +197,8 @@ struct Batch<'s> {
 const FULL: (usize, usize) = (100, 64 * 1024);
 
 impl<'s> Batch<'s> {
-    fn new(session: &'s Session, file: &'s Path) -> Self {
-        Self { session, file, statements: Vec::new(), bytes: 0 }
+    fn new(session: &'s Session, file: &'s Path, cancelled: &'s Cancellation) -> Self {
+        Self { session, file, cancelled, statements: Vec::new(), bytes: 0 }
     }
 
     fn add(&mut self, statement: Located) {
@@ -192,23 +210,42 @@ impl<'s> Batch<'s> {
         self.statements.len() >= FULL.0 || self.bytes >= FULL.1
     }
 
-    /// Sends them. The server does not say which one it refused: then they are undone and sent one by one.
+    /// Sends them. The server does not say which one it refused: then they are undone, and nothing that ran before them,
+    /// and sent one by one.
     fn send(&mut self) -> Result<()> {
         let statements = std::mem::take(&mut self.statements);
         self.bytes = 0;
-        let Some(first) = statements.first() else { return Ok(()) };
-        if let [only] = statements.as_slice() {
-            return self.session.send_text(&self.action(only), &only.text);
-        }
+        let each = || statements.iter().try_for_each(|each| self.send_one(each));
+        let [first, .., last] = statements.as_slice() else { return each() };
+        let action = format!("run {:?}, lines {} to {}", self.file, first.line, last.line);
+        self.cancelled.check(&action)?;
+        self.session.send_text(&action, "SAVEPOINT pgsteward_load")?;
         // On a line of its own: the last line of a statement may be a comment.
         let mut text: String = statements.iter().flat_map(|statement| [statement.text.as_str(), "\n;\n"]).collect();
-        text.push_str("RELEASE SAVEPOINT pgsteward_load; SAVEPOINT pgsteward_load");
-        let Err(error) = self.session.send_text(&self.action(first), &text) else { return Ok(()) };
-        if error.code().is_none() {
-            return Err(error);
+        text.push_str("RELEASE SAVEPOINT pgsteward_load");
+        match self.session.send_text(&action, &text) {
+            Err(error) if !self.cancelled.happened() && self.shows_again(&error) => {
+                let undo = "ROLLBACK TO SAVEPOINT pgsteward_load; RELEASE SAVEPOINT pgsteward_load";
+                self.session.send_text(&action, undo)?;
+                each()
+            }
+            result => result,
         }
-        self.session.send_text(&self.action(first), "ROLLBACK TO SAVEPOINT pgsteward_load")?;
-        statements.iter().try_for_each(|each| self.session.send_text(&self.action(each), &each.text))
+    }
+
+    fn send_one(&self, statement: &Located) -> Result<()> {
+        let action = self.action(statement);
+        self.cancelled.check(&action)?;
+        self.session.send_text(&action, &statement.text)
+    }
+
+    /// Whether what went wrong with statements that travelled together is a statement's own fault. Who cancels one means
+    /// them all; but before PostgreSQL 13 `statement_timeout` is for all that travel together, and says the same.
+    fn shows_again(&self, error: &Error) -> bool {
+        match error.code() {
+            Some(&SqlState::QUERY_CANCELED) => !self.session.facts().version.at_least(13),
+            code => code.is_some(),
+        }
     }
 
     /// What is being done when a statement is sent.

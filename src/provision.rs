@@ -1,4 +1,5 @@
 //! A database for each client.
+use crate::cancel::Cancellation;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::kind::Kind;
@@ -21,6 +22,7 @@ mod state;
 
 pub use deprovision::DeprovisionReport;
 
+use making::Order;
 use password_file::PasswordFile;
 
 /// The database of a client, and the role with which the client logs in.
@@ -69,8 +71,8 @@ impl ClientDatabase {
 pub struct Provision {
     /// For whom.
     pub clients: Vec<ClientDatabase>,
-    /// What each database is like: encoding, template, locale, tablespace, limit, comment. Its name and owner are not
-    /// looked at. An encoding that the template does not have makes it a copy of `template0`.
+    /// What each database is like: encoding, template, locale, tablespace, limit, comment; no template itself. Its name
+    /// and owner are not looked at. An encoding that the template does not have makes it a copy of `template0`.
     pub database: Database,
     /// What each role is like: limit, validity, comment. Its name and `login` are not looked at.
     pub role: Role,
@@ -91,7 +93,7 @@ pub struct Provision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadAs {
-    /// As the client's role (`SET ROLE`), whose is then whatever they make.
+    /// As the client's role (`SET ROLE`), whose is then whatever they make. It keeps nobody in: a file can `RESET ROLE`.
     Client,
     /// As the role of this connection: for files that say whose each object is, and for extensions that take a superuser.
     Connected,
@@ -122,6 +124,10 @@ impl Provision {
         if *superuser || *create_role || *replication {
             let why = "one that is SUPERUSER, CREATEROLE or REPLICATION reaches the databases of others";
             return Err(Error::invalid("role of clients", why));
+        }
+        if self.database.is_template {
+            let why = "everybody who has CREATEDB can copy a template, and it cannot be dropped";
+            return Err(Error::invalid("database of clients", why));
         }
         let (mut database, mut role) = (self.database.clone(), self.role.clone());
         (database.name, role.name) = ("sample".into(), "sample".into());
@@ -171,7 +177,7 @@ pub enum ProvisionEvent {
     Made(ClientDatabase),
     /// It was there already.
     Skipped(ClientDatabase),
-    /// It could not be made, and nothing is left of it.
+    /// It could not be made, and nothing is left of it, unless the error says so.
     Failed(ClientDatabase, Error),
 }
 
@@ -185,9 +191,10 @@ pub struct ProvisionReport {
     pub skipped: Vec<ClientDatabase>,
     /// Those that could not be made, and why.
     pub failed: Vec<(ClientDatabase, Error)>,
-    /// Those that were not tried: the first ones all failed, or the callback said to stop.
+    /// Those that were not tried: the first ones all failed, the callback said to stop, or it was cancelled.
     pub not_tried: Vec<ClientDatabase>,
-    /// Databases to which everybody may connect, and so these roles: `postgres`, `template1`, and perhaps others.
+    /// Databases to which everybody may connect, and so these roles: `postgres`, `template1`, and perhaps others that
+    /// were there before.
     /// `REVOKE CONNECT ON DATABASE ... FROM PUBLIC` closes one.
     pub open_databases: Vec<String>,
 }
@@ -224,7 +231,8 @@ impl Cluster {
     /// becomes a member of each client's role.
     ///
     /// The callback hears of each client when it is begun and done with, on the calling thread; when it returns
-    /// [`ControlFlow::Break`] no more are begun. With a password file, each password is on the disk before its role can
+    /// [`ControlFlow::Break`] no more are begun. [`Canceller::cancel`](crate::Canceller::cancel) does more: those that are
+    /// being made fail, and nothing is left of them. With a password file, each password is on the disk before its role can
     /// log in, so that none is lost when the program is killed; of a client that was then not completed, the line is
     /// worth nothing.
     ///
@@ -261,15 +269,17 @@ impl Cluster {
         load::check(&files)?;
         let mut provision = provision.clone();
         self.choose_template(&mut provision.database)?;
+        let cancelled = Cancellation::of(self.session().family());
+        // Before, so that nothing stands between what is made and the report, which may hold the passwords.
+        let open_databases = self.open_databases(&provision.clients)?;
         let passwords = provision.password_file.as_deref().map(PasswordFile::create).transpose()?;
-        let report = crew::work(self, &provision, &files, passwords.as_ref(), progress);
+        let order = Order { provision: &provision, files: &files, passwords: passwords.as_ref(), cancelled };
+        let report = crew::work(self, &order, progress);
         if let Some(passwords) = passwords {
             passwords.finish()?;
         }
-        let mut report = report?;
         self.refresh();
-        report.open_databases = self.open_databases(&provision.clients)?;
-        Ok(report)
+        Ok(ProvisionReport { open_databases, ..report? })
     }
 
     /// Refuses what is collected or undone as a whole: databases are not.
@@ -284,6 +294,16 @@ impl Cluster {
             )),
             false => Ok(()),
         }
+    }
+
+    /// A connection for what marks clients: its process ends with the work, and not before, while it is idle because
+    /// files are loaded or archives made on others.
+    fn worker(&self) -> Result<Self> {
+        let worker = self.beside()?;
+        if worker.version().at_least(14) {
+            worker.session().run("set idle_session_timeout", &[sql!("SET idle_session_timeout = 0")])?;
+        }
+        Ok(worker)
     }
 
     /// An encoding that `template1` has anyway is no reason for `template0`.

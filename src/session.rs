@@ -17,9 +17,36 @@ use std::thread::{self, ThreadId};
 mod copy;
 pub(crate) mod load;
 mod probe;
+pub(crate) mod process;
 
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
-pub(crate) type Family = Arc<Mutex<Vec<Weak<Session>>>>;
+#[derive(Default)]
+pub(crate) struct Family {
+    members: Mutex<Vec<Weak<Session>>>,
+    /// How often somebody has cancelled what they do.
+    cancelled: AtomicU64,
+}
+
+impl Family {
+    pub(crate) fn living(&self) -> Vec<Arc<Session>> {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn add(&self, session: &Arc<Session>) {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.retain(|member| member.strong_count() > 0);
+        members.push(Arc::downgrade(session));
+    }
+
+    pub(crate) fn count_cancel(&self) {
+        self.cancelled.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn cancelled(&self) -> u64 {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
 
 pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
@@ -29,7 +56,7 @@ pub(crate) struct Session {
     /// The server process that there is now; the one in `facts` was the first.
     pid: Arc<AtomicI32>,
     /// This one, and those to other databases that were made from it or that it was made from.
-    family: Family,
+    family: Arc<Family>,
     /// What cancels a statement of the connection that there is now.
     cancel: Mutex<CancelToken>,
     state: Mutex<State>,
@@ -40,7 +67,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn connect(config: Config, role: Option<String>) -> Result<Arc<Self>> {
-        Self::open(config, role, Family::default())
+        Self::open(config, role, Arc::default())
     }
 
     /// A session like this one, to another database.
@@ -53,7 +80,7 @@ impl Session {
         Self::open(config, self.role.clone(), self.family.clone())
     }
 
-    fn open(config: Config, role: Option<String>, family: Family) -> Result<Arc<Self>> {
+    fn open(config: Config, role: Option<String>, family: Arc<Family>) -> Result<Arc<Self>> {
         let (client, facts) = connect::open(&config, role.as_deref())?;
         Ok(Self::new(Some(config), role, client, facts, family))
     }
@@ -61,10 +88,16 @@ impl Session {
     /// A session on a connection that somebody else made.
     pub(crate) fn adopt(mut client: Client) -> Result<Arc<Self>> {
         let (facts, _) = connect::inspect(&mut client, "use the connection")?;
-        Ok(Self::new(None, None, client, facts, Family::default()))
+        Ok(Self::new(None, None, client, facts, Arc::default()))
     }
 
-    fn new(config: Option<Config>, role: Option<String>, client: Client, facts: Facts, family: Family) -> Arc<Self> {
+    fn new(
+        config: Option<Config>,
+        role: Option<String>,
+        client: Client,
+        facts: Facts,
+        family: Arc<Family>,
+    ) -> Arc<Self> {
         let (pid, undone) = (Arc::new(AtomicI32::new(facts.pid)), Arc::new(AtomicU64::new(0)));
         let cancel = Mutex::new(client.cancel_token());
         let state = State {
@@ -90,21 +123,18 @@ impl Session {
             free: Condvar::new(),
             undone,
         });
-        let mut family = family.lock().unwrap_or_else(PoisonError::into_inner);
-        family.retain(|member| member.strong_count() > 0);
-        family.push(Arc::downgrade(&session));
+        family.add(&session);
         session
     }
 
     /// The server processes of this session and of those to other databases that are related to it,
     /// each with its database. Waits for no other thread's transaction.
     pub(crate) fn own_processes(&self) -> Vec<(i32, String)> {
-        let family = self.family.lock().unwrap_or_else(PoisonError::into_inner);
-        let living = family.iter().filter_map(Weak::upgrade);
+        let living = self.family.living().into_iter();
         living.map(|member| (member.pid.load(Ordering::Acquire), member.facts.database.clone())).collect()
     }
 
-    pub(crate) fn family(&self) -> Family {
+    pub(crate) fn family(&self) -> Arc<Family> {
         self.family.clone()
     }
 

@@ -128,7 +128,8 @@ impl Snapshots {
     ///
     /// Refused, with all reasons at once: a table that is gone or goes by another name, a column that is gone or of
     /// another type, a column added since (see [`AddedColumns`]), a table that became a partition since, and foreign
-    /// keys from tables that are not in the snapshot, because TRUNCATE is. Transactions of others that began before it,
+    /// keys from tables that are not in the snapshot, because TRUNCATE is; and before these a snapshot that has lost or
+    /// got rows. Transactions of others that began before it,
     /// and look at a table only afterwards, see it empty.
     ///
     /// In a plan it is collected; what it printed is worked out again when the plan is applied.
@@ -208,7 +209,7 @@ impl Snapshots {
     /// copied. It needs CREATEDB, and no other session in the database; it cannot run in a transaction.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the sessions that are in the way, and says the size if it is over the limit;
+    /// [`Error::InUse`] names the sessions that are in the way; [`Error::Invalid`] says the size if it is over the limit;
     /// [`Error::AlreadyExists`], [`Error::Denied`].
     pub fn copy_database(&self, options: &DatabaseCopyOptions) -> Result<Object<Database>> {
         database_copy::copy(&self.cluster, options)

@@ -1,5 +1,4 @@
-//! Any bytes as pg_hba.conf: read, written back, changed, and read again. `cargo +nightly fuzz run hba` in the directory
-//! above.
+//! Any bytes as pg_hba.conf: read, written back, changed, and read again. `scripts/soak fuzz` runs it.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use pgsteward::ServerVersion;

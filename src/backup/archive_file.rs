@@ -1,5 +1,6 @@
 //! A dump on its way to its final path: it is there as a whole, or not at all.
 use super::dump_options::DumpFormat;
+use super::process::Watch;
 use crate::error::{Error, Result};
 use crate::shell::Directory;
 use crate::sql::hex;
@@ -108,11 +109,11 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Reads a dump from the disk, in bounded memory.
-pub(super) fn digest(path: &Path) -> Result<Digested> {
+/// Reads a dump from the disk, in bounded memory, until the time is over or the caller gives up.
+pub(super) fn digest(path: &Path, watch: &mut Watch<'_>) -> Result<Digested> {
     let failed = |error| Error::io(format!("read {path:?}"), error);
     if !path.is_dir() {
-        return digest_file(path).map_err(failed);
+        return digest_file(path, 0, watch);
     }
     let mut files: Vec<OsString> = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
@@ -121,21 +122,24 @@ pub(super) fn digest(path: &Path) -> Result<Digested> {
     files.sort();
     let (mut size, mut hash) = (0, Sha256::new());
     for name in files {
-        let file = digest_file(&path.join(&name)).map_err(failed)?;
+        let file = digest_file(&path.join(&name), size, watch)?;
         size += file.size;
         hash.update(format!("{}  {}\n", file.sha256, name.to_string_lossy()));
     }
     Ok(Digested { size, sha256: hex(&hash.finalize()) })
 }
 
-fn digest_file(path: &Path) -> io::Result<Digested> {
-    let (mut file, mut hash, mut size) = (File::open(path)?, Sha256::new(), 0);
+/// `done` bytes of the dump were read before this file of it.
+fn digest_file(path: &Path, done: u64, watch: &mut Watch<'_>) -> Result<Digested> {
+    let failed = |error| Error::io(format!("read {path:?}"), error);
+    let (mut file, mut hash, mut size) = (File::open(path).map_err(failed)?, Sha256::new(), 0);
     let mut buffer = vec![0; 128 * 1024];
     loop {
-        let read = file.read(&mut buffer)?;
+        let read = file.read(&mut buffer).map_err(failed)?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
         hash.update(bytes);
         size += bytes.len() as u64;
+        watch.check(&format!("the hash of {path:?}"), done + size)?;
     }
     Ok(Digested { size, sha256: hex(&hash.finalize()) })
 }
@@ -153,4 +157,32 @@ pub(super) fn recognize(path: &Path) -> Result<DumpFormat> {
         () if start.get(257..262) == Some(b"ustar") => DumpFormat::Tar,
         () => DumpFormat::Plain,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::Progress;
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn a_hash_tells_how_far_it_is_and_ends_when_the_caller_gives_up() {
+        let path = std::env::temp_dir().join(temporary_name("digest"));
+        fs::write(&path, vec![7; 300 * 1024]).unwrap();
+        let mut told = Vec::new();
+        let mut hash = |most: usize| {
+            told.clear();
+            let mut hear = |progress: &Progress<'_>| {
+                told.extend(if let Progress::Bytes(bytes) = progress { Some(*bytes) } else { None });
+                if told.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            let digested = digest(&path, &mut Watch::new(None, &mut hear));
+            (digested.map(|digested| digested.size), told.clone())
+        };
+        let (size, told) = hash(10);
+        assert_eq!((size.unwrap(), told.last()), (300 * 1024, Some(&(300 * 1024))));
+        let (size, told) = hash(1);
+        assert!(size.unwrap_err().to_string().contains("gave it up") && told.len() == 1);
+        fs::remove_file(&path).unwrap();
+    }
 }

@@ -93,7 +93,7 @@ pub(super) fn back_up(cluster: &Cluster, backup: &Backup, path: &Path, watch: &m
         }
     }
     drop(snapshot);
-    let digested = digest(&unfinished.path)?;
+    let digested = digest(&unfinished.path, watch)?;
     (manifest.size, manifest.sha256, manifest.ended) = (digested.size, digested.sha256, Timestamp::now());
     forget_manifest(path)?;
     unfinished.publish(path, backup.dump.sync() != Sync::No, backup.existing)?;

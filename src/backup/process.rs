@@ -232,7 +232,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn check(&mut self, title: &str, bytes: u64) -> Result<()> {
+    /// Tells how far it is, and asks whether to go on.
+    pub(super) fn check(&mut self, title: &str, bytes: u64) -> Result<()> {
         match self.timeout {
             Some((until, timeout)) if Instant::now() >= until => {
                 Err(ended(title, &format!("was ended: {} seconds were over (timeout)", timeout.as_secs_f64())))

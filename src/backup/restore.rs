@@ -5,7 +5,7 @@ use super::manifest::Manifest;
 use super::messages::{MessageKind, ProgramMessage};
 use super::process::Watch;
 use super::restore_options::RestoreOptions;
-use super::{Place, ProgressCallback, ServerFile, around, check_outside, comment, on_client, on_server, run_command};
+use super::{Place, ProgressCallback, ServerFile, around, check_outside, on_client, on_server, planned, run_command};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::kinds::Database;
@@ -92,13 +92,13 @@ impl Restore {
     }
 
     /// Looks at the dump, and refuses one that is not what its manifest tells.
-    pub(super) fn source(&self, cluster: &Cluster) -> Result<Source<'_>> {
+    pub(super) fn source(&self, cluster: &Cluster, watch: &mut Watch<'_>) -> Result<Source<'_>> {
         match &self.place {
             Place::Client(path) => {
                 let format = self.format.map_or_else(|| recognize(path), Ok)?;
                 let manifest = Manifest::beside(path)?;
                 if let Some(manifest) = &manifest {
-                    manifest.check(&format!("{path:?}"), &digest(path)?)?;
+                    manifest.check(&format!("{path:?}"), &digest(path, watch)?)?;
                 }
                 Ok(Source::File { path, format, manifest: manifest.map(Box::new) })
             }
@@ -169,7 +169,7 @@ impl Cluster {
     /// operating system: restore none that you do not trust. When the time is over, the caller gives up, or this program ends
     /// the call with a panic, the program is ended, and cancels what it has running on the server.
     ///
-    /// In a plan it is collected, and prints as a comment; the report is empty then.
+    /// In a plan it is collected, and prints as a comment with the program's arguments; the report is empty then.
     ///
     /// # Errors
     /// [`Error::Io`] with the operating system's words for a dump that cannot be read; [`Error::Invalid`] for one that is not
@@ -187,12 +187,7 @@ impl Cluster {
     pub fn restore_with(&self, restore: &Restore, progress: &mut ProgressCallback<'_>) -> Result<RestoreReport> {
         if let Some(plan) = self.plan_in_progress()? {
             let step = restore.clone();
-            let name = match &restore.target {
-                RestoreTarget::CurrentDatabase => format!("database {:?}", self.current_database()),
-                RestoreTarget::NewDatabase(database) => format!("the new database {:?}", database.name),
-            };
-            let words = format!("restore of {} into {name}", restore.place.shown());
-            plan.record(comment(&words), move |cluster| cluster.restore(&step).map(drop));
+            plan.record(planned::restore(self, restore)?, move |cluster| cluster.restore(&step).map(drop));
             return Ok(RestoreReport::default());
         }
         check_outside(self, "restore a database")?;
@@ -200,7 +195,7 @@ impl Cluster {
         let run = |words: &[String]| run_command(self, &restore.place, words, restore.timeout);
         around(&restore.before, &restore.after, run, || {
             // A dump that is missing or damaged is found before anything is made.
-            let source = restore.source(self)?;
+            let source = restore.source(self, &mut watch)?;
             match &restore.target {
                 RestoreTarget::CurrentDatabase => {
                     let report = restore.to_database(self, &source, self.current_database(), &mut watch);

@@ -100,7 +100,7 @@ impl Cluster {
 }
 
 fn verify(cluster: &Cluster, restore: &Restore, watch: &mut Watch<'_>) -> Result<VerifyReport> {
-    let source = restore.source(cluster)?;
+    let source = restore.source(cluster, watch)?;
     let plain = source.format() == Some(DumpFormat::Plain);
     let mut trial = restore.clone();
     trial.options = RestoreOptions::new();

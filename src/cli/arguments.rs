@@ -1,5 +1,5 @@
 //! What can be given on the command line.
-use super::nouns::{db, hba, info, object, os, reassign, role, script, terminate};
+use super::nouns::{backup, db, hba, info, object, os, reassign, restore, role, script, snapshot, terminate};
 use super::output::Format;
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand};
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ pub(crate) struct GlobalArguments {
     /// Print no messages but errors
     #[arg(short = 'q', long, global = true)]
     pub(crate) quiet: bool,
-    /// Print notices of the server; twice: the statements too
+    /// Print notices of the server, and steps of client programs; twice: the statements too
     #[arg(short = 'v', long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// When to color messages
@@ -105,6 +105,14 @@ pub(crate) enum Noun {
     /// Who may connect: pg_hba.conf
     #[command(subcommand)]
     Hba(hba::Verb),
+    /// The rows of tables as they were, kept in the database
+    #[command(subcommand)]
+    Snapshot(snapshot::Verb),
+    /// Dumps of databases
+    #[command(subcommand)]
+    Backup(backup::Verb),
+    /// Restore a dump
+    Restore(Box<restore::Options>),
     /// The statements that make objects
     Script(script::Options),
     /// End sessions

@@ -29,11 +29,6 @@ impl Context {
         if self.asks() { confirm(question) } else { Ok(()) }
     }
 
-    /// Whether anybody is asked at all.
-    pub(crate) fn asks(&self) -> bool {
-        !self.yes && !self.planning
-    }
-
     /// Makes a change and says so, if there is something to say, or with `--plan` prints what it would send.
     pub(crate) fn change(
         &self,
@@ -49,6 +44,21 @@ impl Context {
             self.output.say(done);
         }
         Ok(())
+    }
+
+    /// Makes a change that has a result, or with `--plan` prints what it would send; then there is none.
+    pub(crate) fn make<R>(&self, make: impl FnOnce(&Cluster) -> Result<R>) -> std::result::Result<Option<R>, Failure> {
+        let mut made = None;
+        self.change("", |cluster| {
+            made = Some(make(cluster)?);
+            Ok(())
+        })?;
+        Ok(made.filter(|_| !self.planning))
+    }
+
+    /// Whether [`ask`](Context::ask) asks at all.
+    pub(crate) fn asks(&self) -> bool {
+        !self.yes && !self.planning
     }
 
     pub(crate) fn is_planning(&self) -> bool {

@@ -49,9 +49,9 @@ impl Failure {
     /// Says it on standard error.
     pub(crate) fn report(&self, global: &GlobalArguments) -> ExitCode {
         match self {
-            Self::Error(error) => output::complain(global, &error.to_string()),
+            Self::Error(error) => output::complain(global.color, &error.to_string()),
             Self::Said | Self::NobodyReads => {}
-            Self::Declined(why) | Self::Depended(why) => output::complain(global, why),
+            Self::Declined(why) | Self::Depended(why) => output::complain(global.color, why),
         }
         ExitCode::from(self.code())
     }

@@ -1,14 +1,18 @@
 //! The nouns: what each of their verbs does.
+pub(crate) mod backup;
 pub(crate) mod db;
 pub(crate) mod hba;
 pub(crate) mod info;
 mod kinds;
 pub(crate) mod object;
 pub(crate) mod os;
+mod provision;
 pub(crate) mod reassign;
 mod reload;
+pub(crate) mod restore;
 pub(crate) mod role;
 pub(crate) mod script;
+pub(crate) mod snapshot;
 pub(crate) mod terminate;
 
 use super::arguments::Noun;
@@ -29,7 +33,10 @@ pub(crate) fn run(context: &Context, noun: &Noun) -> Result<(), Failure> {
         Noun::Lo(verb) => object::run::<LargeObject>(context, verb),
         Noun::Slot(verb) => object::run::<ReplicationSlot>(context, verb),
         Noun::Hba(verb) => hba::run(context, verb),
+        Noun::Backup(verb) => backup::run(context, verb),
+        Noun::Restore(options) => restore::run(context, options),
         Noun::Script(options) => script::run(context, options),
+        Noun::Snapshot(verb) => snapshot::run(context, verb),
         Noun::Terminate(options) => terminate::run(context, options),
         Noun::Reassign(options) => reassign::run(context, options),
         Noun::Os(options) => os::run(context, options),

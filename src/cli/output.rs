@@ -21,6 +21,8 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     format: Format,
     quiet: bool,
+    color: ColorChoice,
+    verbose: bool,
 }
 
 /// Named values, in order.
@@ -28,7 +30,8 @@ pub(crate) type Record = Vec<(&'static str, Value)>;
 
 impl Output {
     pub(crate) fn new(global: &GlobalArguments) -> Self {
-        Self { format: global.format, quiet: global.quiet }
+        let GlobalArguments { format, quiet, verbose, color, .. } = *global;
+        Self { format, quiet, color, verbose: verbose > 0 }
     }
 
     /// Prints records of the same names. In a table only the columns in `shown` are seen, where there are any.
@@ -94,6 +97,25 @@ impl Output {
         self.format == Format::Table
     }
 
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Says on standard error what went wrong with one of many.
+    pub(crate) fn complain(&self, message: &str) {
+        complain(self.color, message);
+    }
+
+    /// Whether each step is told on a line of its own.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose && !self.quiet
+    }
+
+    /// Whether anybody sees the steps of long work.
+    pub(crate) fn tells_steps(&self) -> bool {
+        !self.quiet && (self.verbose || io::stderr().is_terminal())
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
@@ -110,8 +132,8 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Says on standard error what went wrong.
-pub(crate) fn complain(global: &GlobalArguments, message: &str) {
-    let colored = match global.color {
+pub(crate) fn complain(color: ColorChoice, message: &str) {
+    let colored = match color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         // https://no-color.org

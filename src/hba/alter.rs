@@ -89,17 +89,16 @@ impl HbaRules {
         if !self.is_changed() && self.before().old_bytes() == self.old_bytes() {
             return Ok(HbaOutcome::nothing());
         }
-        self.check()?;
         let mut files = self.files().clone();
         files.insert(self.path(), Some(self.new_bytes()));
         // The text is what counts, not the list that it was made from.
         let after = HbaFile::with_files(self.path(), files, self.dialect().clone());
-        self.bring(after, options)
+        self.bring(after, &new_rules(self.path()), options)
     }
 
-    /// Brings a content to the server, or into the plan.
-    fn bring(&mut self, after: HbaFile, options: &HbaAlterOptions) -> Result<HbaOutcome> {
-        let (outcome, included) = bring(self.cluster(), self.before(), &after, options)?;
+    /// Brings a content, which errors call by a name, to the server, or into the plan.
+    fn bring(&mut self, after: HbaFile, name: &str, options: &HbaAlterOptions) -> Result<HbaOutcome> {
+        let (outcome, included) = bring(self.cluster(), self.before(), &after, name, options)?;
         if self.cluster().is_plan() {
             self.plan(after);
         } else {
@@ -146,26 +145,39 @@ impl HbaRules {
     /// # Errors
     /// As for [`restore`](HbaRules::restore).
     pub fn restore_with(&mut self, backup: &HbaBackup, options: &HbaAlterOptions) -> Result<HbaOutcome> {
-        let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
-        let standing = Standing::ask(cluster)?;
-        let content = fetch_file(cluster, &standing, &backup.path)?.ok_or_else(|| no_file(&backup.path))?;
+        let standing = Standing::ask(self.cluster())?;
+        let content = fetch_file(self.cluster(), &standing, &backup.path)?.ok_or_else(|| no_file(&backup.path))?;
         backups::check(&backup.path, &content)?;
-        let files = fetch_included(cluster, &standing, path, content, dialect)?;
-        let after = HbaFile::with_files(path, files, dialect.clone());
-        self.bring(after, options)
+        self.bring_whole(content, &standing, &format!("the copy {:?}", backup.path), options)
     }
 
-    /// Brings a whole file to the server in place of this one, as [`alter_with`](HbaRules::alter_with) brings changes. Changes not sent are forgotten.
+    /// Brings a whole file to the server in place of this one, as [`alter_with`](HbaRules::alter_with) brings changes.
+    /// Changes of the list that were not saved are forgotten when it succeeds.
     ///
     /// # Errors
-    /// As for [`alter`](HbaRules::alter).
+    /// As for [`alter_with`](HbaRules::alter_with).
     pub fn alter_to(&mut self, content: impl Into<Vec<u8>>, options: &HbaAlterOptions) -> Result<HbaOutcome> {
-        let (cluster, path, dialect) = (self.cluster(), self.path(), self.dialect());
-        let standing = Standing::ask(cluster)?;
-        let files = fetch_included(cluster, &standing, path, content.into(), dialect)?;
-        let after = HbaFile::with_files(path, files, dialect.clone());
-        self.bring(after, options)
+        let standing = Standing::ask(self.cluster())?;
+        self.bring_whole(content.into(), &standing, &new_rules(self.path()), options)
     }
+
+    /// The same with the files that it includes, which may be others than those of the list.
+    fn bring_whole(
+        &mut self,
+        content: Vec<u8>,
+        standing: &Standing,
+        name: &str,
+        options: &HbaAlterOptions,
+    ) -> Result<HbaOutcome> {
+        let files = fetch_included(self.cluster(), standing, self.path(), content, self.dialect())?;
+        let after = HbaFile::with_files(self.path(), files, self.dialect().clone());
+        self.bring(after, name, options)
+    }
+}
+
+/// What errors call a content that is to become a file's.
+fn new_rules(path: &str) -> String {
+    format!("the new rules for {path:?}")
 }
 
 /// Brings another content of the main file to the server; returns also the files as they were read for it, if they were.
@@ -173,24 +185,25 @@ fn bring(
     cluster: &Cluster,
     before: &HbaFile,
     after: &HbaFile,
+    name: &str,
     options: &HbaAlterOptions,
 ) -> Result<(HbaOutcome, Option<Files>)> {
     let (path, old, new) = (before.path(), before.old_bytes(), after.old_bytes());
     if old == new {
         return Ok((HbaOutcome { planned: cluster.is_plan(), ..HbaOutcome::nothing() }, None));
     }
-    after.check()?;
+    after.check_as(name)?;
     refuse_managed(path, old)?;
     if let Some(plan) = cluster.plan_in_progress()? {
-        let (before, after, options) = (before.clone(), after.clone(), options.clone());
+        let (before, after, name, options) = (before.clone(), after.clone(), name.to_owned(), options.clone());
         let (script, counts) = (script(path, old, new), diff::counts(old, new));
-        plan.record(script, move |cluster| bring(cluster, &before, &after, &options).map(drop));
+        plan.record(script, move |cluster| bring(cluster, &before, &after, &name, &options).map(drop));
         return Ok((HbaOutcome::planned(counts), None));
     }
     let standing = Standing::ask(cluster)?;
     let swap =
         Swap { cluster, standing: &standing, path, old, new, write: options.write, copies: Some(options.backups) };
-    let change = Change { swap, after, probe: options.probe };
+    let change = Change { swap, after, name, probe: options.probe };
     change.check()?;
     if options.lock_out == OnLockOut::Refuse {
         check_lock_outs(cluster, before, after, options.probe)?;

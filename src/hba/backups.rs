@@ -15,19 +15,21 @@ pub(super) fn list(cluster: &Cluster, standing: &Standing, path: &str) -> Result
     let output = cluster.run_os_command(OsCommand::new(program(path)).checked())?;
     let mut backups: Vec<(Option<u32>, HbaBackup)> = output.stdout_text().lines().filter_map(read).collect();
     backups.sort_by(|(a, one), (b, other)| (other.time, b, &other.path).cmp(&(one.time, a, &one.path)));
+    // Where names and directories coincide, they were found more than once.
+    backups.dedup();
     Ok(backups.into_iter().map(|(_, backup)| backup).collect())
 }
 
-/// They are beside the file itself, not beside a symbolic link to it; or in the data directory, where the server may not
-/// write to the file's.
+/// They are beside the file itself, or in the data directory where the server may not write to the file's. SQL alone does
+/// not follow symbolic links: its copies are named after the path. Every copy is found by one spelling of its directory.
 fn program(path: &str) -> String {
-    let program = r#"f=$(readlink -f @path@) || exit 1
-o=$(pwd -P)/${f##*/}
-for b in "$f" "$o"; do
+    let program = r#"p=@path@
+f=$(readlink -f "$p") && d=$(cd -P "${p%/*}/" && pwd -P) || exit 1
+o=$(pwd -P)
+for b in "$f" "$o/${f##*/}" "${d%/}/${p##*/}" "$o/${p##*/}"; do
 for x in @copies@; do
-[ -f "$x" ] && ! [ -h "$x" ] && echo "$(wc -c <"$x") $x"
+[ -f "$x" ] && ! [ -h "$x" ] && printf '%s %s\n' "$(wc -c <"$x")" "$x"
 done
-[ "$b" != "$o" ] || break
 done
 exit 0
 "#;
@@ -61,12 +63,50 @@ pub(super) fn check(path: &str, content: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
 
     #[test]
     fn a_copy_whose_content_is_another_one_is_refused() {
         let path = format!("/pg_hba.conf.20261130T235959Z.{}", &hash(b"old")[..8]);
         assert!(check(&path, b"old").is_ok());
         assert!(check(&path, b"ol").is_err() && check("/pg_hba.conf", b"old").is_err() && check("/x.", b"").is_err());
+    }
+
+    #[test]
+    fn copies_are_found_beside_the_file_and_the_path_and_in_the_data_directory() {
+        let root =
+            std::env::temp_dir().canonicalize().unwrap().join(format!("pgsteward-backups-{}", std::process::id()));
+        let (data, files, links) = (root.join("da\\ta"), root.join("fi les"), root.join("it's *"));
+        [&data, &files, &links].iter().for_each(|directory| fs::create_dir_all(directory).unwrap());
+        fs::write(files.join("re al"), "").unwrap();
+        symlink(files.join("re al"), links.join("li'nk")).unwrap();
+        let end = "20261130T235959Z.000012.0123abcd";
+        let copies = [files.join("re al"), data.join("re al"), links.join("li'nk"), data.join("li'nk")];
+        let mut expected = copies.map(|copy| format!("{}.{end}", copy.display()));
+        expected.iter().for_each(|copy| fs::write(copy, "four").unwrap());
+        let others = [files.join("li'nk"), links.join("re al")];
+        others.iter().for_each(|other| fs::write(format!("{}.{end}", other.display()), "").unwrap());
+        for shell in [&["sh"][..], &["dash"], &["busybox", "sh"]] {
+            let text = program(&format!("{}/../it's *//li'nk", links.display()));
+            let ran = Command::new(shell[0]).args(&shell[1..]).args(["-c", &text]).current_dir(&data).output();
+            // Not everybody has all of these shells.
+            if let (Err(error), true) = (&ran, shell != ["sh"]) {
+                println!("SKIPPED: {shell:?} ({error})");
+                continue;
+            }
+            let output = String::from_utf8(ran.unwrap().stdout).unwrap();
+            let mut found: Vec<_> = output.lines().map(|line| read(line).unwrap().1).collect();
+            found.sort_by(|a, b| a.path.cmp(&b.path));
+            expected.sort();
+            assert_eq!(
+                found.iter().map(|backup| &backup.path).collect::<Vec<_>>(),
+                expected.iter().collect::<Vec<_>>()
+            );
+            assert!(found.iter().all(|backup| backup.size == 4));
+        }
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) struct Change<'a> {
     pub(super) swap: Swap<'a>,
     /// The new content, with the files that it includes as they were judged.
     pub(super) after: &'a HbaFile,
+    /// What errors call it: it is not in the file yet, or no longer.
+    pub(super) name: &'a str,
     pub(super) probe: HbaProbe,
 }
 
@@ -61,6 +63,7 @@ impl Change<'_> {
             Ok(Verdict::AnotherContent) => return Err(self.overwritten()),
             Ok(Verdict::Refused { file, line, words }) => {
                 let problem = format!("the server refuses it ({words})");
+                let file = if file == self.swap.path { self.name.to_owned() } else { file };
                 let refused = Error::Hba { file, line: line.unwrap_or(1), column: 1, problem };
                 return Err(self.undo(refused, backup.as_deref()));
             }
@@ -116,9 +119,9 @@ impl Change<'_> {
     /// Puts the old file back if the new one is there, has the server load it, and says so in the error.
     fn undo(&self, error: Error, copy: Option<&str>) -> Error {
         let Swap { cluster, path, old, .. } = self.swap;
-        self.without_timeout(|| match self.put_back() {
+        self.without_timeout(|| match once_more(|| self.put_back()) {
             Ok(()) => self.load_again(error, "the old file was put back"),
-            Err(next) => match patiently(|| proof::has_content(cluster, path, old)) {
+            Err(next) => match once_more(|| patiently(|| proof::has_content(cluster, path, old))) {
                 Ok(true) => self.load_again(error, "the old file is there"),
                 Ok(false) => name_copy(error.and(&format!("the old file could not be put back ({next})")), copy),
                 Err(lost) => {
@@ -150,7 +153,8 @@ impl Change<'_> {
     /// Has the server load the old file. It may go by the new one without having been told of it by this change, or
     /// without its answer: it was started anew in between, or somebody else had it read its files.
     fn load_again(&self, error: Error, done: &str) -> Error {
-        match patiently(|| proof::reload(self.swap.cluster)?.wait(self.swap.cluster)) {
+        let load = || patiently(|| proof::reload(self.swap.cluster)?.wait(self.swap.cluster));
+        match once_more(load) {
             Ok(true) => error.and(&format!("{done} and loaded")),
             Ok(false) => error.and(&format!("{done}, and the server has not read it yet")),
             Err(next) => error.and(&format!("{done}, and could not be loaded ({next})")),
@@ -184,5 +188,13 @@ impl Change<'_> {
             }
         }
         result
+    }
+}
+
+/// Tries again what undoes a change and was perhaps stopped by a cancellation of the change itself that came late.
+fn once_more<R>(mut f: impl FnMut() -> Result<R>) -> Result<R> {
+    match f() {
+        Err(Error::Server { .. } | Error::OsCommand { .. }) => f(),
+        result => result,
     }
 }

@@ -115,14 +115,35 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Why the rules before the one that decides do not match, a line for each.
+    /// Why the rules before the one that decides do not match, a line for each. Then, as far as the [`World`] knows it, what
+    /// the server refuses the connection for though a rule lets it in: the role does not exist or cannot log in, or the
+    /// database does not exist.
     pub fn explain(&self, connection: &Connection) -> String {
         let decision = self.decide(connection);
         let mut text = format!("{connection}: {decision}\n");
         for (index, (entry, mismatch)) in self.rules.iter().zip(decision.mismatches()).enumerate() {
             text.push_str(&format!("  {}: {mismatch}\n", RulePlace::new(index, entry)));
         }
+        if decision.is_refused() != Some(true) {
+            for obstacle in self.obstacles(connection) {
+                text.push_str(&format!(
+                    "  the server refuses it even so, after authentication at the latest: {obstacle}\n"
+                ));
+            }
+        }
         text
+    }
+
+    /// What keeps a client out whom the rules let in.
+    fn obstacles(&self, connection: &Connection) -> Vec<String> {
+        let (user, database) = (connection.user_in_rules().into(), connection.database_in_rules().into());
+        let role = self.world.roles.as_ref().and_then(|roles| match roles.has(&user) {
+            true => roles.is_nologin(&user).then(|| format!("role {user} cannot log in")),
+            false => Some(format!("role {user} does not exist")),
+        });
+        let databases = self.world.databases.as_ref().filter(|_| connection.replication != Replication::Physical);
+        let no_database = databases.filter(|databases| !databases.contains(&database));
+        role.into_iter().chain(no_database.map(|_| format!("database {database} does not exist"))).collect()
     }
 
     /// What would have to be asked of the server, to decide about these connections: expressions that it alone
@@ -350,6 +371,7 @@ mod tests {
     use super::super::decision::Access;
     use super::super::method::HbaMethod;
     use super::super::resolver::{NoResolver, Resolver};
+    use super::super::roles::Attributes;
     use super::super::sample::{entries, world};
     use super::super::world::Interfaces;
     use super::*;
@@ -385,6 +407,33 @@ mod tests {
             "alice to database db1 from 10.1.2.3: the rule in pg_hba.conf line 7 decides: scram-sha-256\n"
         ));
         assert!(text.ends_with("  the rule in pg_hba.conf line 6: it is for other users\n"), "{text}");
+    }
+
+    #[test]
+    fn an_explanation_says_what_the_server_refuses_whatever_the_rules_say() {
+        let (rules, closed) =
+            (entries("local all all peer\nlocal replication all peer\n"), entries("local all all reject\n"));
+        let mut known = world(18);
+        known.databases = Some([HbaName::from("db1")].into());
+        let group = Attributes { login: false, replication: false };
+        known.roles.as_mut().unwrap().insert("staff".into(), Vec::new(), group);
+        let judge = Judge::new(&rules, &known);
+        let told = |judge: &Judge<'_>, connection: &Connection| {
+            let text = judge.explain(connection);
+            let lines = text.lines().filter_map(|line| Some(line.split_once("at the latest: ")?.1.to_owned()));
+            lines.collect::<Vec<_>>()
+        };
+        let local = Connection::local;
+        assert_eq!(told(&judge, &local("db1", "alice")), [""; 0]);
+        assert_eq!(told(&judge, &local("db1", "staff")), ["role staff cannot log in"]);
+        let both = ["role mallory does not exist", "database nowhere does not exist"];
+        assert_eq!(told(&judge, &local("nowhere", "mallory")), both);
+        assert_eq!(told(&judge, &local("", "alice")), ["database alice does not exist"]);
+        let physical = Connection { replication: Replication::Physical, ..local("nowhere", "alice") };
+        assert_eq!(told(&judge, &physical), [""; 0]);
+        assert_eq!(told(&Judge::new(&closed, &known), &local("nowhere", "mallory")), [""; 0]);
+        let unknown = World::new(known.version.clone());
+        assert_eq!(told(&Judge::new(&rules, &unknown), &local("nowhere", "mallory")), [""; 0]);
     }
 
     #[test]

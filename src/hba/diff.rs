@@ -19,7 +19,7 @@ pub(crate) fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
     let operations = operations(old, new);
     let shown = (lines(&shown_old), lines(&shown_new));
     // A file that is included in the place of a secret has its name.
-    let path = secret::in_message(path);
+    let path = secret::until_secret(path);
     let mut text = format!("--- {path}\n+++ {path}\n");
     for group in similar::group_diff_ops(operations, CONTEXT) {
         header(&group, &mut text);

@@ -99,7 +99,7 @@ impl Row {
                 };
                 let names = wanted.into_iter().map(name).collect::<Vec<_>>().join(", ");
                 let why = format!("it names {names}, which no rule named when the list was read");
-                Err(Error::invalid("the rule", secret::in_message(&why)))
+                Err(Error::invalid("the rule", secret::until_secret(&why)))
             }
         }
     }

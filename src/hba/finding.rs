@@ -1,6 +1,7 @@
 //! What is wrong with a set of rules, or may be.
 use super::entry::HbaEntry;
 use super::fault::HbaFault;
+use super::lockout::LockOut;
 use super::secret;
 use std::fmt;
 use std::sync::Arc;
@@ -137,6 +138,11 @@ impl Finding {
     /// Whoever sees it sees no secret.
     pub(super) fn new(kind: FindingKind, place: Option<Place>, message: &str) -> Self {
         Self { kind, place, message: secret::in_message(message) }
+    }
+
+    /// Its words show no secret of the rules in them, and end with quotes that are not those of one word.
+    pub(super) fn of_lock_out(kind: FindingKind, lock_out: &LockOut) -> Self {
+        Self { kind, place: lock_out.outcome.place(), message: lock_out.to_string() }
     }
 
     pub(super) fn of_fault(kind: FindingKind, fault: HbaFault) -> Self {

@@ -2,8 +2,9 @@
 use super::feed::Feed;
 use super::read::fetch_file;
 use super::secret;
-use super::swap::{Failed, Swap, hash, is_torn};
+use super::swap::{Failed, Swap, hash, is_torn, patiently};
 use crate::error::{Error, Result};
+use crate::session::process::Process;
 use crate::sql::{Lit, Sql};
 
 /// How bytes get into a file.
@@ -44,10 +45,18 @@ pub(super) fn write(swap: &Swap<'_>) -> Result<Option<String>, Failed> {
     }
     let copy = copy_path(swap)?;
     if let Some(copy) = &copy {
-        way.put(swap, copy, swap.old)?;
+        way.put(swap, copy, swap.old, &mut None)?;
     }
-    let written = way.put(swap, swap.path, swap.new);
+    let mut process = None;
+    let written = way.put(swap, swap.path, swap.new, &mut process);
     let unknown = |error: Error| Failed::Unknown { error, copy: copy.clone() };
+    if let (Err(error @ Error::Connection { .. }), Some(process)) = (&written, &process) {
+        // The server process may go on without its connection: what is there counts when it has ended.
+        let ended = patiently(|| swap.cluster.session().end(&action, process));
+        ended.map_err(|next| {
+            unknown(error.clone().and(&format!("the file may still be written, so look at it again ({next})")))
+        })?;
+    }
     let now = fetch_file(swap.cluster, swap.standing, swap.path).map_err(unknown)?.unwrap_or_default();
     if now == swap.new {
         return Ok(copy);
@@ -101,8 +110,8 @@ impl Way {
         }
     }
 
-    /// Writes a file.
-    fn put(self, swap: &Swap<'_>, path: &str, content: &[u8]) -> Result<()> {
+    /// Writes a file, and notes which server process does it.
+    fn put(self, swap: &Swap<'_>, path: &str, content: &[u8], process: &mut Option<Process>) -> Result<()> {
         let action = swap.action();
         let feed = match self {
             // The object stands in the table until it is exported.
@@ -115,6 +124,7 @@ impl Way {
         };
         let put = swap.cluster.session().atomically(&action, |within| {
             feed.send(swap.cluster, within, &action, content)?;
+            *process = Some(Process::of(within)?);
             within.send(&statements)
         });
         put.map(drop)

@@ -40,7 +40,7 @@ fn differences(judged: &Files, now: &Files) -> String {
         }
         for (state, when) in [(&old, "was"), (&new, "is now")] {
             if let Err(words) = state {
-                differences.push_str(&secret::in_message(&format!("{path} {when} {words}")));
+                differences.push_str(&secret::until_secret(&format!("{path} {when} {words}")));
                 differences.push('\n');
             }
         }
@@ -79,5 +79,12 @@ mod tests {
         new.insert_unreadable(Wanted::File("/names".into()), "permission denied");
         assert_eq!(differences(&old, &new), "/names was absent\n/names is now unreadable: permission denied\n");
         assert_eq!(differences(&new, &new), "");
+
+        let wanted = Wanted::File("/ldapbindpasswd=a\"hunter2".into());
+        (old, new) = (Files::new(), Files::new());
+        old.insert("/ldapbindpasswd=a\"hunter2", Some(b"x\n".to_vec()));
+        new.insert_unreadable(wanted, "no file \"/ldapbindpasswd=a\"hunter2\"");
+        let shown = differences(&old, &new);
+        assert!(shown.contains("+++ /ldapbindpasswd=********\n") && !shown.contains("hunter"), "{shown}");
     }
 }

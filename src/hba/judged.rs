@@ -40,8 +40,8 @@ impl HbaFile {
     }
 
     /// Says what is wrong with the rules and the files, with all changes, or may be; for a server like this one. What is
-    /// about a line of a file comes in the order of the lines, what is about sessions last, the gravest first. Sends
-    /// nothing.
+    /// about a line of a file comes in the order of the lines, what is about sessions last, the gravest first. Lines of
+    /// the main file are counted as it would be with all changes. Sends nothing.
     pub fn lint_in(&self, world: &World) -> Vec<Finding> {
         let path = Arc::<str>::from(self.path());
         let mut findings = self.traps(&path);
@@ -57,6 +57,15 @@ impl HbaFile {
             _ => (1, true, None, Some(Reverse(finding.severity()))),
         });
         findings
+    }
+
+    /// An explanation, after a warning where the rules cannot be those of a server.
+    fn explain_in(&self, world: &World, connection: &Connection) -> String {
+        let warning =
+            self.faults().into_iter().next().map(|fault| {
+                format!("the server would not load these rules but go on with those that it has: {fault}\n")
+            });
+        warning.unwrap_or_default() + &self.judge(world).explain(connection)
     }
 
     /// The list without its changes.
@@ -76,7 +85,7 @@ impl HbaFile {
         let mut found = lock_outs(Some(&before.judge(world)), &self.judge(world), dear);
         found.retain(|lock_out| lock_out.reason != LockOutReason::Refused);
         let kind = FindingKind::ChangedAuthentication;
-        found.iter().map(|lock_out| Finding::new(kind, lock_out.outcome.place(), &lock_out.to_string())).collect()
+        found.iter().map(|lock_out| Finding::of_lock_out(kind, lock_out)).collect()
     }
 
     /// What is in the text of the file and of those that it includes.
@@ -122,14 +131,15 @@ impl HbaRules {
         Ok(connections.iter().map(|connection| judge.decide(connection)).collect())
     }
 
-    /// Says in words which rule would decide about a connection, and of each rule before it why it would not. Asks the
-    /// server as [`decide`](HbaRules::decide) does.
+    /// Says in words which rule would decide about a connection, and of each rule before it why it would not; and what the
+    /// server refuses it for even so: a role or database that does not exist, a role that cannot log in. Says first if the
+    /// server would not load such a file at all. Asks the server as [`decide`](HbaRules::decide) does.
     ///
     /// # Errors
     /// As for [`decide`](HbaRules::decide).
     pub fn explain(&self, connection: &Connection) -> Result<String> {
         let world = self.world_for(std::slice::from_ref(connection))?;
-        Ok(self.judge(&world).explain(connection))
+        Ok(self.explain_in(&world, connection))
     }
 
     /// Says what is wrong with the rules as they are in the list now, or may be: rules that never decide, open doors,
@@ -143,7 +153,9 @@ impl HbaRules {
     }
 
     /// Says what each of these users would meet who connects to each of these databases: over a Unix-domain socket, and
-    /// from each of these addresses, with and without TLS. Asks the server as [`decide`](HbaRules::decide) does.
+    /// from each of these addresses, with and without TLS. It goes by the rules alone, also for a role or a database that
+    /// does not exist. A database `replication` is the one of this name, not physical replication. Asks the server as
+    /// [`decide`](HbaRules::decide) does.
     ///
     /// # Errors
     /// As for [`decide`](HbaRules::decide).
@@ -253,6 +265,20 @@ mod tests {
         assert_eq!(found(&file), [FindingKind::ChangedAuthentication]);
         file.insert(0, "local db1 bob reject").unwrap();
         assert_eq!(found(&file), [FindingKind::LockOut, FindingKind::OtherLockOut]);
+    }
+
+    #[test]
+    fn an_explanation_warns_of_rules_that_no_server_loads() {
+        let world = world(18);
+        let explained = |text: &str| {
+            let file = HbaFile::from_bytes("pg_hba.conf", text, Dialect::new(world.version.clone()));
+            file.explain_in(&world, &Connection::local("db1", "bob"))
+        };
+        let good = explained("local all all peer\n");
+        assert!(good.starts_with("bob to database db1 over "), "{good}");
+        let bad = explained("local all all peer\nlocal all all sham\n");
+        let warning = "the server would not load these rules but go on with those that it has: pg_hba.conf, line 2,";
+        assert!(bad.starts_with(warning) && bad.ends_with(&good), "{bad}");
     }
 
     #[test]

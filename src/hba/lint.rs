@@ -45,7 +45,7 @@ impl Judge<'_> {
         let refused = lock_outs(None, self, sessions).into_iter().map(|lock_out| {
             let kind =
                 if lock_out.peer.kind == PeerKind::Other { FindingKind::OtherLockOut } else { FindingKind::LockOut };
-            Finding::new(kind, lock_out.outcome.place(), &lock_out.to_string())
+            Finding::of_lock_out(kind, &lock_out)
         });
         let doubtful = |peer: &Peer| {
             let outcome = self.outcome(&peer.connection);
@@ -448,7 +448,8 @@ mod tests {
         assert_eq!(
             told[0].to_string(),
             "error: pg_hba.conf line 1: this program's own session of bob to database db1 over a Unix-domain socket \
-             (process 2) could not connect again: the rule in pg_hba.conf line 1 decides: reject"
+             (process 2) could not connect again: the rule in pg_hba.conf line 1 decides: \
+             reject (\"local all bob reject\")"
         );
     }
 }

@@ -240,7 +240,16 @@ impl HbaFile {
     /// # Errors
     /// [`Error::Hba`] with the first of the [`faults`](HbaFile::faults).
     pub fn check(&self) -> Result<()> {
-        self.faults().into_iter().next().map_or(Ok(()), |fault| Err(fault.into()))
+        self.check_as(self.path())
+    }
+
+    /// The same for a main file that is not there yet: the error calls it by this name.
+    pub(super) fn check_as(&self, name: &str) -> Result<()> {
+        let Some(mut fault) = self.faults().into_iter().next() else { return Ok(()) };
+        if fault.file == self.path() {
+            fault.file = name.to_owned();
+        }
+        Err(fault.into())
     }
 
     /// The path of the main file.

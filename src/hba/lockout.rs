@@ -1,6 +1,7 @@
 //! Who could not connect again, or perhaps not.
 use super::decide::Judge;
 use super::decision::Outcome;
+use super::entry::HbaEntry;
 use super::method::HbaMethod;
 use super::rule::{ConnectionType, HbaRule};
 use super::world::{Peer, PeerKind};
@@ -16,6 +17,8 @@ pub struct LockOut {
     pub reason: LockOutReason,
     /// What the rules decide about it.
     pub outcome: Outcome,
+    /// The reason in words, with the rules themselves: their lines may be those of a file that nobody has written yet.
+    words: String,
 }
 
 /// What keeps a session from connecting again, or may.
@@ -40,16 +43,7 @@ impl fmt::Display for LockOut {
             PeerKind::Replica => "the replica, subscription or backup",
             PeerKind::Other => "the session",
         };
-        let Self { peer, outcome, .. } = self;
-        write!(f, "{whose} of {} (process {}) ", peer.connection, peer.pid)?;
-        match &self.reason {
-            LockOutReason::Refused => write!(f, "could not connect again: {outcome}"),
-            LockOutReason::ChangedAuthentication { before } => {
-                let same = before.access() == outcome.access();
-                let what = if same { " with other options" } else { "" };
-                write!(f, "may not be able to connect again: before, {before}; now, {outcome}{what}")
-            }
-        }
+        write!(f, "{whose} of {} (process {}) {}", self.peer.connection, self.peer.pid, self.words)
     }
 }
 
@@ -64,28 +58,44 @@ pub(super) fn lock_outs<'s>(
     for peer in sessions {
         let before = old.map(|old| (old, old.outcome(&peer.connection)));
         let outcome = new.outcome(&peer.connection);
-        let reason = match before {
+        let found_here = match before {
             Some((_, before)) if before.is_refused() == Some(true) => None,
-            _ if outcome.is_refused() == Some(true) => Some(LockOutReason::Refused),
+            _ if outcome.is_refused() == Some(true) => {
+                Some((LockOutReason::Refused, format!("could not connect again: {}", in_words(new, &outcome))))
+            }
             Some((old, before)) if asks_for_more(&admitting(old, &before), &admitting(new, &outcome)) => {
-                Some(LockOutReason::ChangedAuthentication { before })
+                let options = if before.access() == outcome.access() { "with other options, " } else { "" };
+                let (was, is) = (in_words(old, &before), in_words(new, &outcome));
+                let words = format!("may not be able to connect again: before, {was}; now, {options}{is}");
+                Some((LockOutReason::ChangedAuthentication { before }, words))
             }
             _ => None,
         };
-        found.extend(reason.map(|reason| LockOut { peer: peer.clone(), reason, outcome }));
+        found.extend(found_here.map(|(reason, words)| LockOut { peer: peer.clone(), reason, outcome, words }));
     }
     found
 }
 
-/// The rules that decide or may decide, but for those that refuse.
-fn admitting<'a>(judge: &Judge<'a>, outcome: &Outcome) -> Vec<&'a HbaRule> {
+/// An outcome, and the text of the rules that it names.
+fn in_words(judge: &Judge<'_>, outcome: &Outcome) -> String {
+    let rules: Vec<_> = entries(judge, outcome).iter().map(|entry| format!("\"{entry}\"")).collect();
+    if rules.is_empty() { outcome.to_string() } else { format!("{outcome} ({})", rules.join(", ")) }
+}
+
+/// The rules that decide or may decide.
+fn entries<'a>(judge: &Judge<'a>, outcome: &Outcome) -> Vec<&'a HbaEntry> {
     let places = match outcome {
         Outcome::Rule(rule) => vec![rule],
         Outcome::ImplicitReject => Vec::new(),
         Outcome::Unknown { doubts, otherwise } => doubts.iter().map(|doubt| &doubt.rule).chain(otherwise).collect(),
     };
-    let entries = places.into_iter().filter_map(|place| judge.rules().get(place.index));
-    entries.map(|entry| entry.effective()).filter(|rule| rule.method != HbaMethod::Reject).collect()
+    places.into_iter().filter_map(|place| judge.rules().get(place.index).copied()).collect()
+}
+
+/// The same, but for those that refuse.
+fn admitting<'a>(judge: &Judge<'a>, outcome: &Outcome) -> Vec<&'a HbaRule> {
+    let rules = entries(judge, outcome).into_iter().map(HbaEntry::effective);
+    rules.filter(|rule| rule.method != HbaMethod::Reject).collect()
 }
 
 /// Whether one of these rules asks for what none of the old ones asks for.
@@ -180,10 +190,19 @@ mod tests {
         assert_eq!(
             told("host replication all all trust", "local all all peer\nhost replication all all scram-sha-256"),
             "the replica, subscription or backup of bob for physical replication from 10.1.2.3 with TLS (process 7) \
-             may not be able to connect again: before, the rule in pg_hba.conf line 1 decides: trust; \
-             now, the rule in pg_hba.conf line 2 decides: scram-sha-256"
+             may not be able to connect again: before, the rule in pg_hba.conf line 1 decides: trust \
+             (\"host replication all all trust\"); now, the rule in pg_hba.conf line 2 decides: scram-sha-256 \
+             (\"host replication all all scram-sha-256\")"
         );
         let other = told("hostssl replication all all cert map=a", "hostssl replication all all cert map=b");
-        assert!(other.ends_with("line 1 decides: cert with other options"), "{other}");
+        assert!(other.contains("; now, with other options, the rule in pg_hba.conf line 1 decides: cert ("), "{other}");
+        let secret = told(
+            "host replication all all trust",
+            "host replication all all ldap ldapserver=x ldapbasedn=y ldapbindpasswd=\"a\"\"hunter2\"",
+        );
+        assert!(secret.ends_with(" ldapbasedn=y ldapbindpasswd=********\")"), "{secret}");
+        let unknown =
+            told("host replication all all trust", "host replication \"/(?=b)\" all md5\nhost all all all md5");
+        assert!(unknown.ends_with(" is refused (\"host replication /(?=b) all md5\")"), "{unknown}");
     }
 }

@@ -45,8 +45,10 @@ fn read(record: &Record, fields: &[Field], dialect: &Dialect) -> Result<Parsed, 
         ConnectionType::Local => None,
         _ => Some(fields.address()?),
     };
-    let word = fields.single("an authentication method")?;
-    let method = method(word, connection, dialect)?;
+    let word = fields
+        .single("an authentication method")
+        .map_err(|trouble| Trouble::new(trouble.column, trouble.problem + advice(address.as_ref(), None)))?;
+    let method = method(word, connection, address.as_ref(), dialect)?;
     let options = options::read(fields.rest(), options::Rule { method, connection, dialect, end: record.end })?;
     Ok(Parsed { rule: HbaRule { connection, databases, users, address, method, options }, warning })
 }
@@ -233,12 +235,18 @@ fn name(token: &Token) -> HbaName {
     token.bytes.as_slice().into()
 }
 
-fn method(token: &Token, connection: ConnectionType, dialect: &Dialect) -> Result<HbaMethod, Trouble> {
+fn method(
+    token: &Token,
+    connection: ConnectionType,
+    address: Option<&HbaAddress>,
+    dialect: &Dialect,
+) -> Result<HbaMethod, Trouble> {
     let wrong = |problem: String| Err(Trouble::new(token.column, format!("{} {problem}", shown(token))));
-    let Some(method) = HbaMethod::ALL.into_iter().find(|method| method.as_str().as_bytes() == token.bytes) else {
-        return wrong(
-            "is no authentication method: trust, reject, scram-sha-256, peer, cert or another was expected".into(),
-        );
+    let Some(method) = method_named(&token.bytes) else {
+        return wrong(format!(
+            "is no authentication method: trust, reject, scram-sha-256, peer, cert or another was expected{}",
+            advice(address, Some(token))
+        ));
     };
     if method == HbaMethod::Oauth && !dialect.version.at_least(18) {
         return wrong(format!("needs PostgreSQL 18, and this is {}", dialect.version));
@@ -263,6 +271,27 @@ fn method(token: &Token, connection: ConnectionType, dialect: &Dialect) -> Resul
         }
         _ => Ok(method),
     }
+}
+
+fn method_named(name: &[u8]) -> Option<HbaMethod> {
+    HbaMethod::ALL.into_iter().find(|method| method.as_str().as_bytes() == name)
+}
+
+/// What to say besides where there is no method, but another word in its place or none: an address that is one too
+/// many, or missing.
+fn advice(address: Option<&HbaAddress>, word: Option<&Token>) -> &'static str {
+    match address {
+        None if word.is_some_and(looks_like_address) => "; a local rule has no address: was host meant?",
+        Some(HbaAddress::Host(name)) if method_named(name.as_bytes()).is_some() => {
+            "; the word before it was taken for the address, which is missing"
+        }
+        _ => "",
+    }
+}
+
+fn looks_like_address(token: &Token) -> bool {
+    let start = token.bytes.split(|byte| *byte == b'/').next().unwrap_or_default();
+    ["all", "samehost", "samenet"].into_iter().any(|keyword| token.is(keyword)) || address::numeric(start).is_some()
 }
 
 /// A word in messages: as text, in quotes, and not endless.

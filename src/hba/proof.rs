@@ -79,7 +79,7 @@ fn refused(file: String, line: Option<usize>, words: &str, written: &HbaFile) ->
     let there = written.iter().find(|entry| entry.file() == file && Some(entry.line()) == line);
     let words = match there.map_or_else(|| written.iter().any(has_secret), has_secret) {
         true => secret::before_words(words),
-        false => secret::in_message(words),
+        false => secret::until_secret(words),
     };
     Verdict::Refused { file, line, words }
 }
@@ -191,7 +191,8 @@ mod tests {
             (2, "option not in form: hunter2", "option not in form ********"),
             (3, "« hunter2 » n'est rien", " ********"),
             (1, "role \"y\" is odd", "role \"y\" is odd"),
-            (1, "invalid type \"ldapbindpasswd=hun\"ter2\"", "invalid type \"ldapbindpasswd=********\""),
+            (1, "invalid type \"ldapbindpasswd=hun\"ter2\"", "invalid type \"ldapbindpasswd=********"),
+            (1, "not in form: ldapbindpasswd=my \"hunter2", "not in form: ldapbindpasswd=********"),
         ] {
             let expected = Verdict::Refused { file: "/x".into(), line: Some(line), words: expected.into() };
             assert_eq!(refused("/x".into(), Some(line), words, &file), expected);

@@ -77,8 +77,9 @@ pub(super) fn quoted(text: &str) -> String {
 /// How many digits the count of copies of one second has. The text for the shell has as many.
 pub(super) const COUNT_DIGITS: usize = 6;
 
-/// The copies of which the names begin with `$b`, for the shell, the oldest first: their names end in when they were made, a count of those
-/// of that second, and the start of their hash. Those without a count come first: nothing makes such names any more.
+/// The copies of which the names begin with `$b`, for the shell, the oldest first: their names end in when they were made,
+/// a count of those of that second, and the start of their hash. Those without a count come first: nothing makes such
+/// names any more.
 pub(super) fn copies() -> String {
     let digits = |count| "[0-9]".repeat(count);
     let (time, hash) = (format!("{}T{}Z", digits(8), digits(6)), "[0-9a-f]".repeat(8));

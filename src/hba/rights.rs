@@ -251,7 +251,7 @@ fn question() -> Sql {
     };
     sql!(
         "SELECT current_user::text AS role, ARRAY[{}]::text[] AS rights, \
-         (SELECT min(rolname::text) FROM pg_catalog.pg_roles WHERE rolname IN ({})) AS service, \
+         (SELECT pg_catalog.min(rolname::text) FROM pg_catalog.pg_roles WHERE rolname IN ({})) AS service, \
          {} AS path, {} AS data_directory, {} AS oauth, pg_catalog.current_setting('ssl') AS ssl, \
          (pg_catalog.current_setting('is_superuser') = 'on')::text AS superuser, \
          (NOT pg_catalog.pg_is_in_recovery() \

@@ -65,8 +65,14 @@ pub(super) fn masked_word(word: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A message, as it may be shown: from a secret in it to the last quote, which may be the one behind a word of the file,
-/// or to the end.
+/// Words that others than this crate have put together, the server say, or that are a path: up to a secret in them.
+/// Their quotes do not tell where the secret ends, because it may have some itself.
+pub(super) fn until_secret(words: &str) -> String {
+    String::from_utf8_lossy(&masked_word(words.as_bytes())).into_owned()
+}
+
+/// A message of this crate's, which quotes the words of the file, as it may be shown: from a secret in it to the last
+/// quote, which may be the one behind such a word, or to the end.
 pub(super) fn in_message(message: &str) -> String {
     let Some((before, value)) = find(message.as_bytes()).and_then(|at| message.split_at_checked(at)) else {
         return message.to_owned();
@@ -300,6 +306,18 @@ mod tests {
     }
 
     #[test]
+    fn words_of_others_end_where_a_secret_begins() {
+        for (words, expected) in [
+            ("option not in form: ldapbindpasswd=my \"hunter2 is odd", "option not in form: ldapbindpasswd=********"),
+            ("no \"radiussecrets=hun\"ter2\", \"x\"", "no \"radiussecrets=********"),
+            ("/etc/ldapbindpasswd=a\"hunter2", "/etc/ldapbindpasswd=********"),
+            ("role \"é\" is odd", "role \"é\" is odd"),
+        ] {
+            assert_eq!(until_secret(words), expected);
+        }
+    }
+
+    #[test]
     fn a_word_is_masked_to_its_end() {
         assert_eq!(masked_word(b"x ldapbindpasswd=a#b map=c"), b"x ldapbindpasswd=********");
         assert_eq!(masked_word(b"ldapbindpasswd="), b"ldapbindpasswd=");
@@ -343,6 +361,8 @@ mod tests {
             "host /ldapbindpasswd=hunter2 /(radiussecrets=hunter2 all md5",
             "include ldapbindpasswd=hunter2",
             "local @ldapbindpasswd=hunter2 all peer",
+            "local \"@ldapbindpasswd=a\"\"hunter2\" all peer",
+            "local @\"ldapbindpasswd=a\"\"hunter2\" all peer",
             "host all ldap ldapbindpasswd= hunter2",
             "host all ldapbindpasswd = hunter2",
             "host \"ldapbindpasswd=x#hunter2\" \"/ldapbindpasswd=\"\"#hunter2\" all md5",

@@ -1,20 +1,16 @@
 //! Several at work at the same time.
-use super::making::{Maker, Outcome};
-use super::password_file::PasswordFile;
-use super::{ClientDatabase, Provision, ProvisionEvent, ProvisionReport, Provisioned};
+use super::making::{Maker, Order, Outcome};
+use super::{ClientDatabase, ProvisionEvent, ProvisionReport, Provisioned};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 /// What a crew has in common.
 struct Work<'p> {
-    provision: &'p Provision,
-    files: &'p [PathBuf],
-    passwords: Option<&'p PasswordFile>,
+    order: &'p Order<'p>,
     next: AtomicUsize,
     stopped: AtomicBool,
     failed: AtomicUsize,
@@ -27,32 +23,39 @@ type Told = (usize, Option<Result<Outcome>>);
 /// Makes all clients, as many at a time as there are jobs.
 pub(super) fn work(
     cluster: &Cluster,
-    provision: &Provision,
-    files: &[PathBuf],
-    passwords: Option<&PasswordFile>,
+    order: &Order<'_>,
     mut progress: impl FnMut(&ProvisionEvent) -> ControlFlow<()>,
 ) -> Result<ProvisionReport> {
     let zero = || AtomicUsize::new(0);
     let stopped = AtomicBool::new(false);
-    let work = Work { provision, files, passwords, next: zero(), stopped, failed: zero(), succeeded: zero() };
+    let work = Work { order, next: zero(), stopped, failed: zero(), succeeded: zero() };
     // The first connection shows whether there can be any.
-    let first = Maker::new(cluster, provision, files, passwords)?;
-    let mut outcomes: Vec<Option<Result<Outcome>>> = provision.clients.iter().map(|_| None).collect();
+    let first = Maker::new(cluster, order)?;
+    let clients = &order.provision.clients;
+    let mut outcomes: Vec<Option<Result<Outcome>>> = clients.iter().map(|_| None).collect();
     thread::scope(|scope| -> Result<()> {
         // However this ends, by a panic of the callback too, no more are begun.
         let stop = Stop(&work.stopped);
         let (sender, receiver) = mpsc::channel();
         let mut makers = vec![Some(first)];
-        makers.resize_with(provision.jobs.min(provision.clients.len()), || None);
-        for maker in makers {
+        makers.resize_with(order.provision.jobs.min(clients.len()), || None);
+        for (number, maker) in makers.into_iter().enumerate() {
             let (work, sender) = (&work, sender.clone());
             let run = move || work.run(cluster, maker, &sender);
             let started = thread::Builder::new().name("pgsteward-provision".into()).spawn_scoped(scope, run);
-            started.map_err(|error| Error::io("start a thread", error))?;
+            match started {
+                Ok(_) => {}
+                Err(error) if number == 0 => return Err(Error::io("start a thread", error)),
+                // Those that were started do the work, and what they make is to be in the report.
+                Err(error) => {
+                    log::warn!("cannot start more than {number} threads: {error}");
+                    break;
+                }
+            }
         }
         drop(sender);
         for (place, outcome) in receiver {
-            let Some(client) = provision.clients.get(place) else { continue };
+            let Some(client) = clients.get(place) else { continue };
             if progress(&event(client, outcome.as_ref())).is_break() {
                 work.stopped.store(true, Ordering::Release);
             }
@@ -63,7 +66,7 @@ pub(super) fn work(
         drop(stop);
         Ok(())
     })?;
-    Ok(report(&provision.clients, outcomes))
+    Ok(report(clients, outcomes))
 }
 
 /// Has no more begun when it is dropped.
@@ -102,20 +105,21 @@ impl Work<'_> {
     ) -> Result<Outcome> {
         let maker = match maker {
             Some(maker) => maker,
-            None => maker.insert(Maker::new(cluster, self.provision, self.files, self.passwords)?),
+            None => maker.insert(Maker::new(cluster, self.order)?),
         };
         maker.make(client)
     }
 
     /// The next client; none when all will fail, as it seems, or it was said to stop.
     fn take(&self) -> Option<(usize, &ClientDatabase)> {
+        let Order { provision, cancelled, .. } = self.order;
         let hopeless =
-            self.succeeded.load(Ordering::Acquire) == 0 && self.failed.load(Ordering::Acquire) >= self.provision.jobs;
-        if hopeless || self.stopped.load(Ordering::Acquire) {
+            self.succeeded.load(Ordering::Acquire) == 0 && self.failed.load(Ordering::Acquire) >= provision.jobs;
+        if hopeless || self.stopped.load(Ordering::Acquire) || cancelled.happened() {
             return None;
         }
         let place = self.next.fetch_add(1, Ordering::AcqRel);
-        self.provision.clients.get(place).map(|client| (place, client))
+        provision.clients.get(place).map(|client| (place, client))
     }
 }
 

@@ -2,10 +2,11 @@
 use super::making::drop_database;
 use super::state::{self, State};
 use super::{ClientDatabase, check_clients};
+use crate::cancel::Cancellation;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sessions::Sessions;
-use crate::sql::Ident;
+use crate::sql::{Ident, Sql};
 
 /// What became of the clients that were to go, each list in the order in which they were given.
 #[derive(Clone, Debug, Default)]
@@ -17,19 +18,22 @@ pub struct DeprovisionReport {
     pub absent: Vec<ClientDatabase>,
     /// Those that could not be dropped, and why.
     pub failed: Vec<(ClientDatabase, Error)>,
+    /// Those that were not tried, because it was cancelled ([`Canceller::cancel`](crate::Canceller::cancel)).
+    pub not_tried: Vec<ClientDatabase>,
 }
 
 impl Cluster {
     /// Archives the database of each client, and drops it and its role; one after the other. The role cannot log in and
     /// the sessions in the database are ended before the closure is called, with a connection to that database, to
-    /// archive it: nothing is written after that is lost. If the closure fails, the role can log in again, and nothing is
-    /// dropped. What [`provision`](Cluster::provision) left half made is dropped, and not archived.
+    /// archive it. Superusers, and roles that were given CONNECT besides, can still come in: what they write then is lost.
+    /// If the closure fails, the role can log in again, and nothing is dropped; of a program that is killed meanwhile,
+    /// the role is left without LOGIN. What [`provision`](Cluster::provision) left half made is dropped, and not archived.
     ///
     /// It can be called again, and goes on where a program that was killed left off.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for names that no server would take, in a transaction and in a plan. What goes wrong with one
-    /// client is in the report: [`Error::AlreadyExists`] for a database that does not belong to the client's role, or to
+    /// [`Error::Invalid`] for names that no server would take, in a transaction and in a plan; [`Error::Unsupported`] on a
+    /// connection that was handed in. What goes wrong with one client is in the report: [`Error::AlreadyExists`] for a database that does not belong to the client's role, or to
     /// which everybody may connect: `provision` did not make it so.
     pub fn deprovision(
         &self,
@@ -58,9 +62,16 @@ impl Cluster {
     ) -> Result<DeprovisionReport> {
         self.check_outside("deprovision databases")?;
         check_clients(clients)?;
+        let worker = self.worker()?;
         let mut report = DeprovisionReport::default();
+        let cancelled = Cancellation::of(self.session().family());
         for client in clients.iter().cloned() {
-            match self.deprovision_one(&client, &mut archive) {
+            if cancelled.happened() {
+                report.not_tried.push(client);
+                continue;
+            }
+            self.disconnect_from(&client.database);
+            match worker.deprovision_one(&client, &cancelled, &mut archive) {
                 Ok(true) => report.dropped.push(client),
                 Ok(false) => report.absent.push(client),
                 Err(error) => report.failed.push((client, error)),
@@ -74,42 +85,43 @@ impl Cluster {
     fn deprovision_one(
         &self,
         client: &ClientDatabase,
+        cancelled: &Cancellation,
         archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
     ) -> Result<bool> {
-        let seen = state::look(self, client)?;
-        match &seen {
+        // From its end on, the client is incomplete, and any later run knows it.
+        match state::look_when_left(self, client)? {
             State::Absent => return Ok(false),
-            State::Taken(error) => return Err(error.clone()),
-            State::Half(process) => state::wait_for_end(self, client, process)?,
-            State::Complete => {
-                self.roles().refresh();
-                let login = self.roles().get(client.role.as_str())?.login;
-                self.set_login(client, "NOLOGIN")?;
-                let archived = self.end_sessions_in(&client.database).and_then(|()| archive(client));
-                if let Err(error) = archived {
-                    let again = if login { self.set_login(client, "LOGIN") } else { Ok(()) };
-                    return Err(match again {
-                        Ok(()) => error,
-                        Err(login) => error.and(&format!("its role cannot log in ({login})")),
-                    });
-                }
-            }
+            State::Taken(error) => return Err(error),
+            half @ State::Half(_) => state::claim(self, client, &half)?,
+            State::Complete => self.close(client, cancelled, archive)?,
         }
-        // From here on the client is incomplete, and any later run knows it.
-        state::claim(self, client, &seen)?;
         drop_database(self, &client.database)?;
         self.roles().refresh();
         self.roles().get(client.role.as_str())?.drop_after_terminating()?;
         Ok(true)
     }
 
-    fn set_login(&self, client: &ClientDatabase, word: &'static str) -> Result<()> {
-        let statement = sql!("ALTER ROLE {} {}", Ident(&client.role), word);
-        self.session().run(&format!("alter role {:?}", client.role), &[statement]).map(drop)
+    /// Keeps everybody out, archives, and makes the client this session's to drop; or lets its role log in again.
+    fn close(
+        &self,
+        client: &ClientDatabase,
+        cancelled: &Cancellation,
+        archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
+    ) -> Result<()> {
+        self.roles().refresh();
+        let login = self.roles().get(client.role.as_str())?.login;
+        state::change(self, client, &State::Complete, &[])?;
+        let archived = self.end_sessions_in(&client.database).and_then(|()| archive(client));
+        let closed = archived.and_then(|()| cancelled.check(&format!("drop database {:?}", client.database)));
+        let Err(error) = closed.and_then(|()| state::claim(self, client, &State::Complete)) else { return Ok(()) };
+        let open: Vec<Sql> = login.then(|| sql!("ALTER ROLE {} LOGIN", Ident(&client.role))).into_iter().collect();
+        match state::change(self, client, &State::Complete, &open) {
+            Ok(()) => Err(error),
+            Err(login) => Err(error.and(&format!("its role cannot log in ({login})"))),
+        }
     }
 
     fn end_sessions_in(&self, database: &str) -> Result<()> {
-        self.disconnect_from(database);
         let report = self.terminate(Sessions::new().databases([database]))?;
         match report.remaining.iter().chain(&report.refused).next() {
             None => Ok(()),

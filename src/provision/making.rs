@@ -3,24 +3,32 @@ use super::mark::{Process, mark};
 use super::password_file::PasswordFile;
 use super::state::{self, State};
 use super::{ClientDatabase, LoadAs, Provision};
+use crate::cancel::Cancellation;
 use crate::cluster::Cluster;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::kinds::{Database, Role, verifier};
 use crate::load;
 use crate::password::Password;
 use crate::session::Session;
 use crate::sql::{Ident, Lit, Secret, Sql};
+use postgres::error::SqlState;
 use std::path::PathBuf;
+
+/// What is to be made.
+pub(super) struct Order<'p> {
+    pub(super) provision: &'p Provision,
+    pub(super) files: &'p [PathBuf],
+    pub(super) passwords: Option<&'p PasswordFile>,
+    pub(super) cancelled: Cancellation,
+}
 
 /// One who makes clients, one after the other, on a connection of its own.
 pub(super) struct Maker<'p> {
     cluster: Cluster,
-    provision: &'p Provision,
-    files: &'p [PathBuf],
-    passwords: Option<&'p PasswordFile>,
+    order: &'p Order<'p>,
     process: Process,
-    /// Whether the role that logged in may do everything.
+    /// Whether the role that logged in, and the one that it became, may do everything.
     superuser: bool,
     /// How the server wants verifiers to be made.
     encryption: String,
@@ -36,15 +44,11 @@ pub(super) enum Outcome {
 }
 
 impl<'p> Maker<'p> {
-    pub(super) fn new(
-        cluster: &Cluster,
-        provision: &'p Provision,
-        files: &'p [PathBuf],
-        passwords: Option<&'p PasswordFile>,
-    ) -> Result<Self> {
-        let cluster = cluster.beside()?;
+    pub(super) fn new(cluster: &Cluster, order: &'p Order<'p>) -> Result<Self> {
+        let cluster = cluster.worker()?;
         let question = sql!(
-            "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)::text AS superuser, \
+            "SELECT (SELECT pg_catalog.bool_and(r.rolsuper) FROM pg_catalog.pg_roles r \
+             WHERE r.rolname IN (session_user, current_user))::text AS superuser, \
              pg_catalog.current_setting('password_encryption') AS encryption"
         );
         let answers = cluster.session().run("look at the session", &[question])?;
@@ -52,24 +56,24 @@ impl<'p> Maker<'p> {
         let superuser = row.map(|row| row.truth("superuser")).transpose()?.unwrap_or(false);
         let encryption = row.map(|row| row.text("encryption")).transpose()?.unwrap_or_default();
         let process = Process::own(&cluster)?;
-        Ok(Self { cluster, provision, files, passwords, process, superuser, encryption })
+        Ok(Self { cluster, order, process, superuser, encryption })
     }
 
     /// Makes a client, unless it is there; what was half made before is dropped, and so is what could not be
     /// completed now.
     pub(super) fn make(&self, client: &ClientDatabase) -> Result<Outcome> {
-        match state::look(&self.cluster, client)? {
+        let instead = match state::look_when_left(&self.cluster, client)? {
             State::Complete => return Ok(Outcome::Skipped),
             State::Taken(error) => return Err(error),
-            State::Absent => self.create_role(client, None)?,
-            State::Half(process) => {
-                state::wait_for_end(&self.cluster, client, &process)?;
-                state::claim(&self.cluster, client, &State::Half(process))?;
+            State::Absent => None,
+            half @ State::Half(_) => {
+                state::claim(&self.cluster, client, &half)?;
                 drop_database(&self.cluster, &client.database)?;
-                self.create_role(client, Some(&client.role))?;
+                Some(client.role.as_str())
             }
-        }
-        self.fill(client).map(Outcome::Made).map_err(|error| match self.undo(client) {
+        };
+        let made = self.create_role(client, instead).and_then(|()| self.fill(client));
+        made.map(Outcome::Made).map_err(|error| match self.undo_in_any_case(client) {
             Ok(()) => error,
             Err(undo) => error.and(&format!("what is half made could not be dropped ({undo}); the next run will")),
         })
@@ -77,7 +81,7 @@ impl<'p> Maker<'p> {
 
     /// The role as it is made first: nobody can log in, and its comment says what it is for.
     fn first_role(&self, client: &ClientDatabase) -> Role {
-        let mut role = self.provision.role.clone();
+        let mut role = self.order.provision.role.clone();
         role.name.clone_from(&client.role);
         role.login = false;
         role.comment = Some(mark(&client.database, &self.process));
@@ -86,10 +90,10 @@ impl<'p> Maker<'p> {
 
     /// The database as it is made first: nobody can connect.
     fn first_database(&self, client: &ClientDatabase) -> Database {
-        let mut database = self.provision.database.clone();
+        let mut database = self.order.provision.database.clone();
         database.name.clone_from(&client.database);
         database.owner.clone_from(&client.role);
-        (database.allow_connections, database.is_template, database.comment) = (false, false, None);
+        (database.allow_connections, database.comment) = (false, None);
         database.connection_limit = -1;
         database
     }
@@ -123,34 +127,35 @@ impl<'p> Maker<'p> {
         ];
         session.atomically(&action, |transaction| transaction.send(&open))?;
         self.load(client)?;
+        self.order.cancelled.check(&action)?;
         let password = Password::generate()?;
-        if let Some(file) = self.passwords {
+        if let Some(file) = self.order.passwords {
             file.add(client, &password)?;
         }
         self.complete(client, &database, &password)?;
-        Ok(self.passwords.is_none().then_some(password))
+        Ok(self.order.passwords.is_none().then_some(password))
     }
 
     /// Gives the schema `public` to the client, and runs the files.
     fn load(&self, client: &ClientDatabase) -> Result<()> {
         let session = self.cluster.session().beside(&client.database)?;
         take_public(&session, &client.role)?;
-        if self.files.is_empty() {
+        let Order { provision, files, cancelled, .. } = self.order;
+        if files.is_empty() {
             return Ok(());
         }
-        let role = (self.provision.load_as == LoadAs::Client).then_some(client.role.as_str());
-        load::load(&session, role, self.files).map(drop)
+        let role = (provision.load_as == LoadAs::Client).then_some(client.role.as_str());
+        load::load(&session, role, files, cancelled).map(drop)
     }
 
     /// What makes the client complete, in one transaction: its last statement takes the mark away.
     fn complete(&self, client: &ClientDatabase, made: &Database, password: &Password) -> Result<()> {
         let version = self.cluster.version();
-        let Provision { database, role, settings, .. } = self.provision;
+        let Provision { database, role, settings, .. } = self.order.provision;
         let mut open = made.clone();
         open.allow_connections = true;
         let mut wanted = open.clone();
         wanted.allow_connections = database.allow_connections;
-        wanted.is_template = database.is_template;
         wanted.connection_limit = database.connection_limit;
         wanted.comment.clone_from(&database.comment);
         let options = open.to_alter(&wanted, version);
@@ -164,6 +169,12 @@ impl<'p> Maker<'p> {
         options.check()?;
         statements.push(last);
         state::change(&self.cluster, client, &State::Half(self.process.clone()), &statements)
+    }
+
+    /// Drops what this process made of a client. What cancelled its making may reach the server a little late.
+    fn undo_in_any_case(&self, client: &ClientDatabase) -> Result<()> {
+        let was_cancelled = |error: &Error| error.code() == Some(&SqlState::QUERY_CANCELED);
+        self.undo(client).or_else(|error| if was_cancelled(&error) { self.undo(client) } else { Err(error) })
     }
 
     /// Drops what this process made of a client.

@@ -2,6 +2,7 @@
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sql::{Lit, Sql};
+use crate::transaction::Atomic;
 
 /// A process of the server, and when it began: process numbers come again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,13 +13,17 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// That of a session.
+    /// That of a session. Only the role that logged in, and not one that it became, can be sure to see when it began.
     pub(super) fn own(cluster: &Cluster) -> Result<Self> {
-        let question = sql!(
-            "SELECT a.pid::text, pg_catalog.date_part('epoch', a.backend_start)::text AS began \
-             FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a"
-        );
-        let answers = cluster.session().run("look at the session", &[question])?;
+        let questions = [
+            sql!("SET LOCAL ROLE NONE"),
+            sql!(
+                "SELECT a.pid::text, pg_catalog.date_part('epoch', a.backend_start)::text AS began \
+                 FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a"
+            ),
+        ];
+        let look = |transaction: &Atomic<'_>| transaction.send(&questions);
+        let (answers, _) = cluster.session().atomically("look at the session", look)?;
         match answers.iter().flatten().next() {
             Some(row) => Ok(Self { pid: row.number("pid")?, began: row.text("began")? }),
             None => Err(Error::invalid("answer of the server", "it says nothing of the session")),

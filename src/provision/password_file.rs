@@ -3,7 +3,7 @@ use super::ClientDatabase;
 use crate::error::{Error, Result};
 use crate::password::Password;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,7 +21,13 @@ impl PasswordFile {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| Error::io(format!("create {path:?}"), error))?;
+        let problem = |error| Error::io(format!("create {path:?}"), error);
+        let file = options.open(path).map_err(problem)?;
+        // Its name is to be on the disk, too.
+        if let Err(error) = sync_folder_of(path) {
+            let _ = fs::remove_file(path);
+            return Err(problem(error));
+        }
         Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
     }
 
@@ -42,6 +48,12 @@ impl PasswordFile {
             _ => Ok(()),
         }
     }
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Elsewhere a folder cannot be opened.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Refuses names that such a file cannot hold.

@@ -46,7 +46,7 @@ pub(super) fn look(cluster: &Cluster, client: &ClientDatabase) -> Result<State> 
 /// [`Error::Conflict`] if somebody else changed it.
 pub(super) fn change(cluster: &Cluster, client: &ClientDatabase, seen: &State, statements: &[Sql]) -> Result<()> {
     let (role, lock) = (&client.role, sql!("ALTER ROLE {} NOLOGIN", Ident(&client.role)));
-    cluster.session().atomically(&format!("complete role {role:?}"), |transaction| {
+    cluster.session().atomically(&format!("change role {role:?}"), |transaction| {
         transaction.send(std::slice::from_ref(&lock))?;
         let answers = transaction.send(&[question(client)])?;
         let row = answers.iter().flatten().next();
@@ -114,17 +114,20 @@ impl Seen {
     }
 }
 
-/// Waits for the end of the process that left a mark.
+/// What there is of a client when nobody is at work on it: waits until it is complete or gone, or the process that left
+/// its mark has ended.
 ///
 /// # Errors
 /// [`Error::Conflict`] if it is there still when the time is over: another program is at work.
-pub(super) fn wait_for_end(cluster: &Cluster, client: &ClientDatabase, process: &Process) -> Result<()> {
+pub(super) fn look_when_left(cluster: &Cluster, client: &ClientDatabase) -> Result<State> {
     let started = Instant::now();
     loop {
+        let seen = look(cluster, client)?;
+        let State::Half(process) = &seen else { return Ok(seen) };
         let answers = cluster.session().run("look for a server process", &[process.is_alive()])?;
         let row = answers.iter().flatten().next();
         if !row.map(|row| row.truth("alive")).transpose()?.unwrap_or(false) {
-            return Ok(());
+            return Ok(seen);
         }
         if started.elapsed() > PATIENCE {
             return Err(Error::Conflict {

@@ -1,5 +1,6 @@
 //! A snapshot as files.
 use super::index::{Snapshot, TABLES, index};
+use super::moment::{Settings, bring_back, put_away};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::script::Script;
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// The file with the hashes of the others.
 pub(super) const SUMS: &str = "SHA256SUMS";
+
+/// What decides how values are written and read as text, beyond what holds for all of the crate's own statements.
+pub(super) const AS_TEXT: Settings = &[("array_nulls", "on"), ("lc_monetary", "C"), ("xmloption", "content")];
 
 /// How [`Snapshots::archive`](super::Snapshots::archive) goes about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,16 +84,19 @@ pub(super) fn archive(
     let session = cluster.session();
     let report = session.transaction(&action, || {
         let tables = Sql::join(snapshot.everything(), ", ");
-        session.run(&action, &[sql!("LOCK TABLE {} IN SHARE MODE", tables)])?;
+        session.run(&action, &[sql!("LOCK TABLE {} IN SHARE MODE", tables), put_away(AS_TEXT)])?;
         let partial = Partial::create(&action, directory)?;
         let files = write_all(session, &action, snapshot, &partial.path)?;
         for file in &files {
             file.verify(&action, &partial.path)?;
         }
-        partial.complete(&action, directory)?;
+        let mut last = vec![bring_back(AS_TEXT)];
         if options.snapshot == ArchivedSnapshot::Drop {
-            session.run(&action, &snapshot.to_drop())?;
+            last.extend(snapshot.to_drop());
         }
+        // What cannot be dropped leaves no files; if they cannot have their name, it is still there.
+        session.run(&action, &last)?;
+        partial.complete(&action, directory)?;
         let bytes = files.iter().map(|file| file.content.bytes).sum();
         Ok(ArchiveReport { directory: directory.to_owned(), bytes, rows: snapshot.rows() })
     })?;

@@ -72,7 +72,7 @@ pub(super) fn compare(cluster: &Cluster, snapshot: &Snapshot) -> Result<Snapshot
     at_one_moment(
         cluster,
         &action,
-        Hold::Read,
+        Hold::Look,
         |survey| Ok(still_there(snapshot, survey)),
         |moment| {
             check_copies(session, &action, snapshot)?;

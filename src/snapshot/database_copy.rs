@@ -52,7 +52,11 @@ fn check(cluster: &Cluster, source: &str, options: &DatabaseCopyOptions) -> Resu
     let others: Vec<String> = rows.map(|row| row.text("what")).collect::<Result<_>>()?;
     match others.is_empty() {
         true => Ok(()),
-        false => Err(Error::invalid(what(), format!("it is in use by {}; end them first", others.join(", ")))),
+        false => Err(Error::InUse {
+            action: format!("copy database {source:?}"),
+            what: format!("database {source:?}"),
+            by: others.join(", "),
+        }),
     }
 }
 

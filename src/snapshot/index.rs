@@ -14,6 +14,15 @@ const FORM: i32 = 1;
 /// The tables, in the order in which they are read.
 pub(super) const TABLES: [&str; 4] = ["about", "tables", "columns", "sequences"];
 
+/// Their columns, the types as the server describes them.
+const COLUMNS: [&str; 4] = [
+    "form integer, label text, taken timestamp with time zone, database text, role text, server_version text",
+    "number integer, schema text, name text, oid bigint, sort text, rows bigint",
+    "number integer, position integer, name text, type_schema text, type_name text, described text, \
+     collation_schema text, collation_name text",
+    "schema text, name text, last_value bigint, is_called boolean",
+];
+
 /// A snapshot, as it says of itself.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -107,8 +116,42 @@ pub(super) fn list(columns: &[StoredColumn]) -> Sql {
     Sql::join(columns.iter().map(|column| sql!("{}", Ident(&column.name))), ", ")
 }
 
+/// How the tables of a snapshot are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Making {
+    #[default]
+    Logged,
+    /// Unlogged, until they are filled: a publication FOR ALL TABLES would send their rows, and a subscriber, who has no
+    /// such tables, would stop. What a rewrite of a table writes is not sent.
+    Unpublished,
+}
+
+impl Making {
+    pub(super) fn ask() -> Sql {
+        sql!("SELECT (EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.puballtables))::text AS published")
+    }
+
+    pub(super) fn read(rows: &[Row]) -> Result<Self> {
+        let published = rows.first().ok_or_else(no_answer)?.truth("published")?;
+        Ok(if published { Self::Unpublished } else { Self::Logged })
+    }
+
+    pub(super) fn create_table(self, table: &Sql, rest: &Sql) -> Sql {
+        let unlogged = if self == Self::Unpublished { "UNLOGGED " } else { "" };
+        sql!("CREATE {}TABLE {} {}", unlogged, *table, *rest)
+    }
+
+    /// What makes them tables like all others, once they are filled.
+    pub(super) fn complete(self, tables: impl IntoIterator<Item = Sql>) -> Vec<Sql> {
+        match self {
+            Self::Logged => Vec::new(),
+            Self::Unpublished => tables.into_iter().map(|table| sql!("ALTER TABLE {} SET LOGGED", table)).collect(),
+        }
+    }
+}
+
 /// Makes the schema, and the tables about what is in it, which nobody but the owner can look into.
-pub(super) fn to_create(schema: &str, grantees: &[String]) -> Vec<Sql> {
+pub(super) fn to_create(schema: &str, grantees: &[String], making: Making) -> Vec<Sql> {
     let mut statements = vec![sql!("CREATE SCHEMA {}", Ident(schema))];
     if !grantees.is_empty() {
         let grantees = Sql::join(
@@ -120,15 +163,9 @@ pub(super) fn to_create(schema: &str, grantees: &[String]) -> Vec<Sql> {
         );
         statements.push(sql!("REVOKE ALL ON SCHEMA {} FROM {}", Ident(schema), grantees));
     }
-    let columns = [
-        "form int4, label text, taken timestamptz, database text, role text, server_version text",
-        "number int4, schema text, name text, oid int8, sort text, rows int8",
-        "number int4, position int4, name text, type_schema text, type_name text, described text, \
-         collation_schema text, collation_name text",
-        "schema text, name text, last_value int8, is_called bool",
-    ];
-    let tables = TABLES.iter().zip(columns);
-    statements.extend(tables.map(|(table, columns)| sql!("CREATE TABLE {} ({})", index(schema, table), columns)));
+    let tables = TABLES.iter().zip(COLUMNS);
+    statements
+        .extend(tables.map(|(table, columns)| making.create_table(&index(schema, table), &sql!("({})", columns))));
     let comment = "A snapshot of tables: the table \"tables\" says which number is which.";
     statements.push(sql!("COMMENT ON SCHEMA {} IS {}", Ident(schema), Lit(comment)));
     statements
@@ -142,17 +179,18 @@ pub(super) struct Contents<'a> {
     pub(super) chosen: &'a Chosen,
     pub(super) columns: &'a Columns,
     pub(super) grantees: &'a [String],
+    pub(super) making: Making,
 }
 
 impl Contents<'_> {
     /// Makes the snapshot: all statements, in order.
     pub(super) fn to_copy(&self) -> Vec<Sql> {
-        let mut statements = to_create(self.schema, self.grantees);
+        let mut statements = to_create(self.schema, self.grantees, self.making);
         let none = Vec::new();
         for (number, table) in (1_u32..).zip(self.chosen.tables()) {
             let columns = list(self.columns.get(&table.oid).unwrap_or(&none));
-            let copy = copy(self.schema, number);
-            statements.push(sql!("CREATE TABLE {} AS SELECT {} FROM ONLY {}", copy, columns, table.name));
+            let rows = sql!("AS SELECT {} FROM ONLY {}", columns, table.name);
+            statements.push(self.making.create_table(&copy(self.schema, number), &rows));
         }
         statements.push(self.about());
         statements.push(sql!("INSERT INTO {} VALUES {}", index(self.schema, "tables"), self.tables()));
@@ -168,6 +206,9 @@ impl Contents<'_> {
         if !sequences.is_empty() {
             statements.push(sql!("INSERT INTO {} {}", index(self.schema, "sequences"), sequences));
         }
+        let copies = (1_u32..).zip(self.chosen.tables()).map(|(number, _)| copy(self.schema, number));
+        let all = TABLES.iter().map(|table| index(self.schema, table)).chain(copies);
+        statements.extend(self.making.complete(all));
         statements
     }
 
@@ -249,21 +290,23 @@ impl Contents<'_> {
     }
 }
 
-/// The schemas that are snapshots, and which the current role may look into. One of somebody else's whose tables about
-/// itself are not plain ones is none: to read it could run code of theirs.
+/// The schemas that are snapshots, and which the current role may look into. One whose tables about itself are not
+/// plain ones, with these columns first, is none: to read it could run code of somebody else's, or fail for all others.
 pub(super) fn schemas() -> Sql {
+    let tables = TABLES.iter().zip(COLUMNS).map(|(table, columns)| sql!("({}, {})", Lit(table), Lit(columns)));
     sql!(
         "SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(n.nspowner) AS owner, \
          (SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid)), 0) FROM pg_catalog.pg_class c \
          WHERE c.relnamespace = n.oid AND c.relkind = 'r')::text AS bytes FROM pg_catalog.pg_namespace n \
          WHERE pg_catalog.starts_with(n.nspname::text, {}) AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-         AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid \
-         AND c.relname IN ('about', 'tables', 'columns', 'sequences') AND c.relkind = 'r' AND NOT c.relrowsecurity \
-         AND NOT c.relhasrules AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
-         AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid NOT IN ('pg_catalog.int4'::pg_catalog.regtype, \
-         'pg_catalog.int8'::pg_catalog.regtype, 'pg_catalog.bool'::pg_catalog.regtype, \
-         'pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.timestamptz'::pg_catalog.regtype))) = 4",
-        Lit(PREFIX)
+         AND (SELECT pg_catalog.count(*) FROM (VALUES {}) own(name, columns) JOIN pg_catalog.pg_class c \
+         ON c.relname = own.name WHERE c.relnamespace = n.oid AND c.relkind = 'r' AND NOT c.relrowsecurity \
+         AND NOT c.relhasrules AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.starts_with((\
+         SELECT pg_catalog.string_agg(pg_catalog.concat(a.attname, ' ', \
+         pg_catalog.format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), own.columns)) = 4",
+        Lit(PREFIX),
+        Sql::join(tables, ", ")
     )
 }
 
@@ -366,7 +409,9 @@ impl TestSnapshot {
     pub(super) fn taken(taken: Timestamp, label: &str) -> Snapshot {
         let (chosen, columns) = (Chosen::default(), Columns::new());
         let schema = super::name::schema_name(taken, label, &[]);
-        let contents = Contents { schema: &schema, label, taken, chosen: &chosen, columns: &columns, grantees: &[] };
+        let making = Making::Logged;
+        let contents =
+            Contents { schema: &schema, label, taken, chosen: &chosen, columns: &columns, grantees: &[], making };
         contents.planned("", "")
     }
 }

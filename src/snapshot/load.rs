@@ -1,7 +1,7 @@
 //! Files as a snapshot again.
-use super::archive::{Measured, SUMS};
-use super::index::{self, Snapshot, SnapshotTable, TABLES, copy, index, to_create};
-use super::moment::{default_grantees, other_names};
+use super::archive::{AS_TEXT, Measured, SUMS};
+use super::index::{self, Making, Snapshot, SnapshotTable, TABLES, copy, index, to_create};
+use super::moment::{bring_back, default_grantees, other_names, put_away};
 use super::name::{PREFIX, schema_name};
 use super::survey::no_answer;
 use super::take;
@@ -23,20 +23,24 @@ pub(super) fn load(cluster: &Cluster, directory: &Path) -> Result<Snapshot> {
     let sums = read_sums(directory)?;
     let session = cluster.session();
     let snapshot = session.transaction(&action, || {
-        let archive = Archive { session, action: &action, directory, sums: &sums };
-        let answers = session.run(&action, &[other_names(), default_grantees()])?;
-        let [names, grantees] = answers.as_slice() else { return Err(no_answer()) };
+        let answers = session.run(&action, &[other_names(), default_grantees(), Making::ask(), put_away(AS_TEXT)])?;
+        let [names, grantees, making, _] = answers.as_slice() else { return Err(no_answer()) };
         let names = names.iter().map(|row| row.text("name")).collect::<Result<Vec<_>>>()?;
         let grantees = grantees.iter().map(|row| row.text("name")).collect::<Result<Vec<_>>>()?;
+        let making = Making::read(making)?;
+        let archive = Archive { session, action: &action, directory, sums: &sums, making };
         // What it is called is only known when it is there.
         let meanwhile = format!("{PREFIX}loading");
-        session.run(&action, &to_create(&meanwhile, &grantees))?;
+        session.run(&action, &to_create(&meanwhile, &grantees, making))?;
         for table in TABLES {
             archive.fill(&index(&meanwhile, table), table)?;
         }
         let loaded = archive.tables(&meanwhile)?;
         let name = schema_name(loaded.taken, &loaded.label, &names);
-        session.run(&action, &[sql!("ALTER SCHEMA {} RENAME TO {}", Ident(&meanwhile), Ident(&name))])?;
+        let rename = sql!("ALTER SCHEMA {} RENAME TO {}", Ident(&meanwhile), Ident(&name));
+        let mut last = making.complete(loaded.everything());
+        last.extend([rename, bring_back(AS_TEXT)]);
+        session.run(&action, &last)?;
         take::get(cluster, &name)
     })?;
     cluster.refresh();
@@ -48,6 +52,7 @@ struct Archive<'a> {
     action: &'a str,
     directory: &'a Path,
     sums: &'a BTreeMap<String, String>,
+    making: Making,
 }
 
 impl Archive<'_> {
@@ -59,7 +64,7 @@ impl Archive<'_> {
         let (found, answers) = answers.split_first().ok_or_else(no_answer)?;
         let snapshot = index::read(found.first().ok_or_else(no_answer)?, answers)?;
         for table in &snapshot.tables {
-            self.session.run(self.action, &[to_make(schema, table)])?;
+            self.session.run(self.action, &[to_make(schema, table, self.making)])?;
             let file = table.number.to_string();
             let rows = self.fill(&copy(schema, table.number), &file)?;
             if rows != table.rows {
@@ -91,7 +96,7 @@ impl Archive<'_> {
 }
 
 /// Without modifiers of types: every value fits that did.
-fn to_make(schema: &str, table: &SnapshotTable) -> Sql {
+fn to_make(schema: &str, table: &SnapshotTable, making: Making) -> Sql {
     let columns = table.columns.iter().map(|column| {
         let made = sql!("{} {}", Ident(&column.name), column.data_type);
         match &column.collation {
@@ -99,7 +104,7 @@ fn to_make(schema: &str, table: &SnapshotTable) -> Sql {
             None => made,
         }
     });
-    sql!("CREATE TABLE {} ({})", copy(schema, table.number), Sql::join(columns, ", "))
+    making.create_table(&copy(schema, table.number), &sql!("({})", Sql::join(columns, ", ")))
 }
 
 /// The hashes by file.

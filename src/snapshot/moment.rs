@@ -1,5 +1,5 @@
 //! All tables at one moment, and as they stay until the end of the transaction.
-use super::index::{self, ISO};
+use super::index::{self, ISO, Making};
 use super::name::PREFIX;
 use super::selection::Chosen;
 use super::survey::{Columns, Survey, columns_of, no_answer, read_columns};
@@ -14,13 +14,15 @@ use postgres::error::SqlState;
 use std::collections::BTreeMap;
 
 /// How often it is tried when tables are changed while their locks are waited for.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 /// What the tables are kept from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Hold {
     /// From other definitions, and from being emptied: ACCESS SHARE.
     Read,
+    /// The same, and nothing but tables is read.
+    Look,
     /// From everybody else: ACCESS EXCLUSIVE.
     Write,
 }
@@ -36,6 +38,8 @@ pub(super) struct Moment {
     pub(super) taken_names: Vec<String>,
     /// Who would have rights in a new schema without being told so; empty for PUBLIC.
     pub(super) grantees: Vec<String>,
+    /// How a new snapshot is to be made.
+    pub(super) making: Making,
 }
 
 /// The transaction around.
@@ -92,7 +96,7 @@ pub(super) fn at_one_moment<R>(
             let moment = moment.with_columns(session, action)?;
             let result = f(&moment)?;
             if around != Around::Nothing {
-                session.run(action, &[bring_back()])?;
+                session.run(action, &[bring_back(hold.settings())])?;
             }
             Ok(result)
         });
@@ -108,7 +112,7 @@ pub(super) fn at_one_moment<R>(
 pub(super) fn as_it_is(cluster: &Cluster, action: &str, choose: impl Fn(&Survey) -> Result<Chosen>) -> Result<Moment> {
     let session = cluster.session();
     let mut questions = Survey::queries().to_vec();
-    questions.extend([clock(), other_names(), default_grantees()]);
+    questions.extend([clock(), other_names(), default_grantees(), Making::ask()]);
     let answers = session.run(action, &questions)?;
     Moment::read(&answers, &choose)?.with_columns(session, action)
 }
@@ -116,7 +120,7 @@ pub(super) fn as_it_is(cluster: &Cluster, action: &str, choose: impl Fn(&Survey)
 impl Moment {
     /// From the last answers: they are those to the questions of [`opening`].
     fn read(answers: &[Vec<Row>], choose: &impl Fn(&Survey) -> Result<Chosen>) -> Result<Self> {
-        let [.., relations, sequences, clock, names, grantees] = answers else { return Err(no_answer()) };
+        let [.., relations, sequences, clock, names, grantees, making] = answers else { return Err(no_answer()) };
         let survey = Survey::read_both(relations, sequences)?;
         let texts = |rows: &[Row]| rows.iter().map(|row| row.text("name")).collect::<Result<_>>();
         let chosen = choose(&survey)?;
@@ -128,6 +132,7 @@ impl Moment {
             columns: Columns::new(),
             taken_names: texts(names)?,
             grantees: texts(grantees)?,
+            making: Making::read(making)?,
         })
     }
 
@@ -147,19 +152,19 @@ impl Moment {
 /// transactions that began before it, cannot come between.
 fn opening(chosen: &Chosen, hold: Hold, around: Around) -> Vec<Sql> {
     let mut statements = Vec::new();
-    if around == Around::Nothing && hold == Hold::Read {
+    if around == Around::Nothing && hold != Hold::Write {
         statements.push(sql!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"));
     }
     let mode = match (hold, around) {
         (Hold::Write, _) => "ACCESS EXCLUSIVE",
         // Nobody writes until the end: so all statements see the same.
-        (Hold::Read, Around::Statements) => "SHARE",
-        (Hold::Read, _) => "ACCESS SHARE",
+        (Hold::Read | Hold::Look, Around::Statements) => "SHARE",
+        (Hold::Read | Hold::Look, _) => "ACCESS SHARE",
     };
     statements.extend(lock(chosen, mode));
-    statements.push(put_away());
+    statements.push(put_away(hold.settings()));
     statements.extend(Survey::queries());
-    statements.extend([clock(), other_names(), default_grantees()]);
+    statements.extend([clock(), other_names(), default_grantees(), Making::ask()]);
     statements
 }
 
@@ -192,28 +197,48 @@ pub(super) fn default_grantees() -> Sql {
     )
 }
 
-/// What must hold while rows are copied: no policy hides some of them without an error, and foreign keys are checked.
-const SETTINGS: [(&str, &str); 2] = [("row_security", "off"), ("session_replication_role", "origin")];
+/// Settings of the server, and what they must be.
+pub(super) type Settings = &'static [(&'static str, &'static str)];
 
-fn put_away() -> Sql {
-    let settings = SETTINGS.iter().map(|(name, value)| {
-        let kept = sql!("pg_catalog.set_config('pgsteward.{}', pg_catalog.current_setting('{}'), true)", *name, *name);
+/// While rows are copied no policy hides some of them without an error, and foreign keys are checked.
+const COPYING: Settings = &[("row_security", "off"), ("session_replication_role", "origin")];
+
+/// While others' tables are read nothing of theirs runs, also if a view takes a table's place meanwhile. Servers before
+/// August 2024 do not have the second
+/// ([Client Connection Defaults](https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-RESTRICT-NONSYSTEM-RELATION-KIND)).
+pub(super) const LOOKING: Settings =
+    &[("row_security", "off"), ("restrict_nonsystem_relation_kind", "view, foreign-table")];
+
+impl Hold {
+    fn settings(self) -> Settings {
+        match self {
+            Self::Look => LOOKING,
+            Self::Read | Self::Write => COPYING,
+        }
+    }
+}
+
+/// Sets what the server has of these until the end of the transaction.
+pub(super) fn put_away(settings: Settings) -> Sql {
+    let settings = settings.iter().map(|(name, value)| {
+        let kept =
+            sql!("pg_catalog.set_config('pgsteward.{}', pg_catalog.current_setting('{}', true), true)", *name, *name);
         sql!("{}, {}", kept, set(name, sql!("'{}'", *value)))
     });
     sql!("SELECT {}", Sql::join(settings, ", "))
 }
 
 /// In a transaction of the user's the settings outlive ours.
-fn bring_back() -> Sql {
+pub(super) fn bring_back(settings: Settings) -> Sql {
     let settings =
-        SETTINGS.iter().map(|(name, _)| set(name, sql!("pg_catalog.current_setting('pgsteward.{}')", *name)));
+        settings.iter().map(|(name, _)| set(name, sql!("pg_catalog.current_setting('pgsteward.{}')", *name)));
     sql!("SELECT {}", Sql::join(settings, ", "))
 }
 
 /// Sets what differs: an ordinary role may not set `session_replication_role`, not even to what it is.
 fn set(name: &'static str, value: Sql) -> Sql {
     sql!(
-        "CASE WHEN pg_catalog.current_setting('{}') <> {} THEN pg_catalog.set_config('{}', {}, true) END",
+        "CASE WHEN pg_catalog.current_setting('{}', true) <> {} THEN pg_catalog.set_config('{}', {}, true) END",
         name,
         value,
         name,

@@ -2,7 +2,7 @@
 use super::index::{Contents, Snapshot, list};
 use super::moment::{Hold, Moment, as_it_is, at_one_moment, lock};
 use super::name::schema_name;
-use super::structure::{StructureChange, changes_of, check_copies, new_partitions, still_there};
+use super::structure::{StructureChange, changes_of, check_copies, check_rows, new_partitions, still_there};
 use super::surroundings::{Surroundings, to_truncate};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -75,15 +75,19 @@ pub(super) fn revert(cluster: &Cluster, snapshot: &Snapshot, options: &RevertOpt
         let revert = Revert { snapshot, options, moment: &moment, surroundings: &surroundings };
         revert.check()?;
         let mut script = Script::new();
-        lock(&moment.chosen, "ACCESS EXCLUSIVE").into_iter().for_each(|sql| script.push(sql));
         let (kept, statements) = revert.statements();
+        script.push(sql!("BEGIN"));
+        script.push(sql!("SET LOCAL row_security = off"));
+        lock(&moment.chosen, "ACCESS EXCLUSIVE").into_iter().for_each(|sql| script.push(sql));
         statements.into_iter().for_each(|sql| script.push(sql));
+        script.push(sql!("COMMIT"));
         let (name, options) = (snapshot.name.clone(), options.clone());
         plan.record(script, move |cluster| cluster.snapshots().revert(&name, &options).map(drop));
         return Ok(revert.report(kept));
     }
     let report = at_one_moment(cluster, &action, Hold::Write, choose, |moment| {
         check_copies(session, &action, snapshot)?;
+        check_rows(session, &action, snapshot)?;
         let surroundings = Surroundings::ask(session, &action, snapshot, moment)?;
         let revert = Revert { snapshot, options, moment, surroundings: &surroundings };
         revert.check()?;
@@ -161,6 +165,7 @@ impl Revert<'_> {
                     chosen: &self.moment.chosen,
                     columns: &self.moment.columns,
                     grantees: &self.moment.grantees,
+                    making: self.moment.making,
                 };
                 statements.extend(contents.to_copy());
                 Some(name)

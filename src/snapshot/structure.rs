@@ -124,6 +124,20 @@ pub(super) fn check_copies(session: &Session, action: &str, snapshot: &Snapshot)
     }
 }
 
+/// Refuses a snapshot from which somebody took rows, or to which he added some.
+pub(super) fn check_rows(session: &Session, action: &str, snapshot: &Snapshot) -> Result<()> {
+    let count = |table| sql!("SELECT pg_catalog.count(*)::text AS rows FROM ONLY {}", snapshot.copy_of(table));
+    let questions: Vec<Sql> = snapshot.tables.iter().map(count).collect();
+    for (table, rows) in snapshot.tables.iter().zip(session.run(action, &questions)?) {
+        let rows: u64 = rows.first().ok_or_else(no_answer)?.number("rows")?;
+        if rows != table.rows {
+            let why = format!("its copy of table {} has {rows} rows, and should have {}", table.name, table.rows);
+            return Err(Error::invalid(format!("snapshot {:?}", snapshot.name), why));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

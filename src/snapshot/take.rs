@@ -1,6 +1,6 @@
 //! Taking snapshots, and looking at those that there are.
 use super::index::{self, Contents, Snapshot, TABLES};
-use super::moment::{Hold, Moment, as_it_is, at_one_moment, lock};
+use super::moment::{Hold, LOOKING, Moment, TRIES, as_it_is, at_one_moment, bring_back, lock, put_away};
 use super::name::schema_name;
 use super::selection::{SnapshotOptions, choose};
 use super::survey::{Survey, no_answer};
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::script::Script;
 use crate::sql::{Lit, Sql};
+use postgres::error::SqlState;
 
 const ACTION: &str = "take a snapshot";
 
@@ -20,7 +21,7 @@ pub(super) fn take(cluster: &Cluster, options: &SnapshotOptions) -> Result<Snaps
         let name = schema_name(moment.now, &options.label, &moment.taken_names);
         let contents = contents(&name, &options.label, &moment);
         let mut script = Script::new();
-        let mut statements = vec![sql!("BEGIN ISOLATION LEVEL REPEATABLE READ")];
+        let mut statements = vec![sql!("BEGIN ISOLATION LEVEL REPEATABLE READ"), sql!("SET LOCAL row_security = off")];
         statements.extend(lock(&moment.chosen, "ACCESS SHARE"));
         statements.extend(contents.to_copy());
         statements.push(sql!("COMMIT"));
@@ -46,8 +47,8 @@ pub(super) fn take(cluster: &Cluster, options: &SnapshotOptions) -> Result<Snaps
 }
 
 fn contents<'a>(schema: &'a str, label: &'a str, moment: &'a Moment) -> Contents<'a> {
-    let Moment { now, chosen, columns, grantees, .. } = moment;
-    Contents { schema, label, taken: *now, chosen, columns, grantees }
+    let Moment { now, chosen, columns, grantees, making, .. } = moment;
+    Contents { schema, label, taken: *now, chosen, columns, grantees, making: *making }
 }
 
 pub(super) fn list(cluster: &Cluster) -> Result<Vec<Snapshot>> {
@@ -59,20 +60,35 @@ pub(super) fn get(cluster: &Cluster, name: &str) -> Result<Snapshot> {
     read(cluster, one)?.pop().ok_or_else(|| Error::NotFound { what: format!("snapshot {name:?}") })
 }
 
-/// The newest first.
+/// The newest first. It looks again when one of them was dropped meanwhile.
 fn read(cluster: &Cluster, schemas: Sql) -> Result<Vec<Snapshot>> {
+    let mut tried = 1;
+    loop {
+        match read_once(cluster, &schemas) {
+            Err(error) if tried < TRIES && error.code() == Some(&SqlState::UNDEFINED_TABLE) => tried += 1,
+            result => return result,
+        }
+    }
+}
+
+fn read_once(cluster: &Cluster, schemas: &Sql) -> Result<Vec<Snapshot>> {
     let (action, session) = ("read snapshots", cluster.session());
-    let answers = session.run(action, &[schemas])?;
+    let answers = session.run(action, std::slice::from_ref(schemas))?;
     let schemas: Vec<&Row> = answers.iter().flatten().collect();
-    let mut questions: Vec<Sql> = Vec::new();
+    if schemas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut questions = vec![put_away(LOOKING)];
     for schema in &schemas {
         questions.extend(index::queries(&schema.text("schema")?));
     }
-    if questions.is_empty() {
-        return Ok(Vec::new());
-    }
-    let answers = session.run(action, &questions)?;
-    let pairs = schemas.iter().zip(answers.chunks(TABLES.len()));
+    questions.push(bring_back(LOOKING));
+    let answers = match session.is_inside(action)? {
+        // An error is to leave the transaction as it was.
+        true => session.atomically(action, |transaction| transaction.send(&questions))?.0,
+        false => session.run(action, &questions)?,
+    };
+    let pairs = schemas.iter().zip(answers.get(1..).unwrap_or_default().chunks(TABLES.len()));
     let mut snapshots = pairs.map(|(schema, answers)| index::read(schema, answers)).collect::<Result<Vec<_>>>()?;
     snapshots.sort_by(|a, b| (b.taken, &b.name).cmp(&(a.taken, &a.name)));
     Ok(snapshots)

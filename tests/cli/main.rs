@@ -1,7 +1,10 @@
 //! The program as a person uses it: a process, its output, its exit code, on a server of this binary's own.
+mod backups;
 mod databases;
 mod objects;
 mod pages;
 mod prompt;
+mod provision;
+mod snapshots;
 mod support;
 mod whole;

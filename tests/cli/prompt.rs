@@ -42,9 +42,24 @@ fn p071_without_a_terminal_and_without_input_nothing_is_dropped_and_yes_or_force
     assert!(!exists(&name));
 }
 
+/// Whether there is what [`in_a_terminal`] takes.
+pub fn has_terminals() -> bool {
+    let there = Command::new("script").arg("--version").output().is_ok();
+    if !there {
+        println!("SKIPPED: there is no program `script` that makes a terminal");
+    }
+    there
+}
+
+/// The program in a pseudo-terminal, with its exit code and what the terminal shows.
+pub fn in_a_terminal(arguments: &[&str], typed: &str) -> (i32, String) {
+    let ended = terminal(arguments).answer(typed);
+    (ended.code, ended.stderr)
+}
+
 /// `script` of util-linux runs a command in a pseudo-terminal, and types what is on its standard input. What the
 /// terminal shows is the standard error here.
-fn in_a_terminal(arguments: &[&str]) -> Asking {
+fn terminal(arguments: &[&str]) -> Asking {
     let quoted: Vec<_> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
     let line = format!("tty; exec '{}' {}", env!("CARGO_BIN_EXE_pgsteward"), quoted.join(" "));
     let mut command = Command::new("sh");
@@ -69,24 +84,16 @@ fn wait_until_hidden(asking: &Asking) {
     }
 }
 
-fn no_terminal() -> bool {
-    let missing = Command::new("script").arg("--version").output().is_err();
-    if missing {
-        println!("SKIPPED: there is no program `script` that makes a terminal");
-    }
-    missing
-}
-
 #[test]
 fn p077_the_answer_comes_from_a_terminal() {
-    if no_terminal() {
+    if !has_terminals() {
         return;
     }
     let name = made();
     // Ctrl-D is the end of input, Ctrl-C ends the program.
     for (typed, code) in [("no\n", 6), ("\u{4}", 6), ("\u{3}", 130), ("yes\n", 0)] {
         assert!(exists(&name));
-        let mut asking = in_a_terminal(&["db", "drop", &name]);
+        let mut asking = terminal(&["db", "drop", &name]);
         asking.wait_for("[y/N] ");
         asking.answer(typed).with(code);
     }
@@ -95,7 +102,7 @@ fn p077_the_answer_comes_from_a_terminal() {
 
 #[test]
 fn a_password_is_typed_twice_and_not_seen() {
-    if no_terminal() {
+    if !has_terminals() {
         return;
     }
     let name = unique("typist");
@@ -103,7 +110,7 @@ fn a_password_is_typed_twice_and_not_seen() {
     let has_password = || cluster().roles().get(&name).unwrap().password_verifier().unwrap().is_some();
     for (again, code) in [("geheim2\n", 6), ("geheim\n", 0)] {
         assert!(!has_password());
-        let mut asking = in_a_terminal(&["role", "password", &name]);
+        let mut asking = terminal(&["role", "password", &name]);
         asking.wait_for(&format!("New password of role \"{name}\": "));
         wait_until_hidden(&asking);
         asking.say("geheim\n");
@@ -113,7 +120,7 @@ fn a_password_is_typed_twice_and_not_seen() {
         assert!(!ended.stderr.contains("geheim"), "{ended:?}");
     }
     assert!(has_password());
-    let mut asking = in_a_terminal(&["info", "-W"]);
+    let mut asking = terminal(&["info", "-W"]);
     asking.wait_for("Password: ");
     wait_until_hidden(&asking);
     let ended = asking.answer("geheim\n").with(0);

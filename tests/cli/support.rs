@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The server of this run.
 pub fn server() -> &'static TestServer {
@@ -76,12 +77,43 @@ pub fn answer(arguments: &[&str], answer: &str) -> Ended {
     end(program(server()).args(arguments).stdin(Stdio::piped()), answer)
 }
 
+/// The same in a database.
+pub fn answer_in(database: &str, arguments: &[&str], answer: &str) -> Ended {
+    end(program(server()).env("PGDATABASE", database).args(arguments).stdin(Stdio::piped()), answer)
+}
+
+/// Runs the program, and presses Ctrl-C when it is time. It has to end soon then.
+pub fn interrupt(command: &mut Command, is_time: impl Fn() -> bool) -> Ended {
+    let child = command.spawn().unwrap();
+    let pid = child.id().to_string();
+    let began = Instant::now();
+    while !is_time() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pressed = Instant::now();
+    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let ended = ended(child);
+    assert!(pressed.elapsed() < Duration::from_secs(30), "{ended:?}");
+    ended
+}
+
+/// Whether a session with this application_name waits for a lock.
+pub fn waits_for_a_lock(application: &str) -> bool {
+    let question = "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    !cluster().execute(question, &[&application]).unwrap().is_empty()
+}
+
 pub fn end(command: &mut Command, input: &str) -> Ended {
     let mut child = command.spawn().unwrap();
     if let Some(mut stdin) = child.stdin.take() {
         // It may have ended without reading.
         let _ = stdin.write_all(input.as_bytes());
     }
+    ended(child)
+}
+
+fn ended(child: Child) -> Ended {
     let output = child.wait_with_output().unwrap();
     Ended {
         code: output.status.code().unwrap_or(-1),

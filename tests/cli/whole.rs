@@ -150,6 +150,28 @@ fn the_configuration_is_read_and_rules_are_shown_added_judged_and_brought_back()
 }
 
 #[test]
+fn a_rule_with_a_password_shows_none() {
+    let server = TestServer::start().unwrap();
+    let run = |arguments: &[&str]| end(program(&server).args(["hba"]).args(arguments), "");
+    let rule = |user: &str| format!("host shop {user} 10.0.0.0/8 radius radiusservers=10.0.0.1 radiussecrets=hunter2");
+    let (app, other) = (rule("app"), rule("other"));
+    for (arguments, code) in [
+        (vec!["add", &app, "--plan"], 0),
+        (vec!["add", &app], 0),
+        (vec!["add", &app], 4),
+        (vec!["add", "local a b peer", "--before", &other], 3),
+        (vec!["show"], 0),
+        (vec!["show", "--format", "json"], 0),
+        (vec!["remove", &app], 6),
+        (vec!["remove", &other], 3),
+        (vec!["remove", &app, "--yes"], 0),
+    ] {
+        let ended = run(&arguments).with(code);
+        assert!(!ended.stdout.contains("hunter2") && !ended.stderr.contains("hunter2"), "{arguments:?} {ended:?}");
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_need_no_server() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&["-h", "/nowhere", "completions", shell]).with(0).stdout;

@@ -2,7 +2,7 @@
 use crate::support::{unique, wait_until};
 use pgsteward::hba::{HbaAlterOptions, HbaProbe, HbaRules, HbaWrite, OnLockOut};
 use pgsteward::testing::{TestServer, TestServerOptions};
-use pgsteward::{Cluster, Error, Ident, sql};
+use pgsteward::{Cluster, Error, Ident, Lit, sql};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ impl Private {
         Self::with(&[])
     }
 
-    fn with(settings: &[(&str, &str)]) -> Self {
+    pub fn with(settings: &[(&str, &str)]) -> Self {
         let mut options = TestServerOptions::new();
         options.settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let server = TestServer::with(options).unwrap();
@@ -302,15 +302,33 @@ fn p058_what_the_server_would_refuse_is_refused_before_anything_is_written() {
     }
     hba.clear().unwrap();
     let error = hba.alter().unwrap_err();
+    let name = format!("the new rules for {:?}", private.path());
     assert!(matches!(error, Error::Hba { .. }) && error.to_string().contains("no rule"), "{error}");
+    assert!(error.to_string().starts_with(&format!("cannot read {name}, line 1, column 1: ")), "{error}");
     assert_eq!(private.text(), old);
     fs::write(private.path(), format!("local all all nonsense\n{old}")).unwrap();
     let mut hba = private.rules();
     hba.push(RULE).unwrap();
     let error = hba.alter().unwrap_err();
-    assert!(matches!(error, Error::Hba { line: 1, .. }), "{error}");
+    assert!(matches!(&error, Error::Hba { line: 1, file, .. } if *file == name), "{error}");
     assert_eq!(private.text(), format!("local all all nonsense\n{old}"));
     assert!(!private.server.data_directory().join("pg_hba.conf.bak").exists());
+}
+
+#[test]
+fn p058_a_copy_that_the_server_would_refuse_is_named_and_not_restored() {
+    let private = Private::start();
+    let old = private.text();
+    let copy = "local all all nonsense\n";
+    let hash = sql!("SELECT pg_catalog.left(pg_catalog.encode(pg_catalog.sha256({}::bytea), 'hex'), 8)", Lit(copy));
+    let hash: String = private.cluster.execute(&hash.to_string(), &[]).unwrap()[0].get(0);
+    let path = private.path().with_file_name(format!("pg_hba.conf.20200101T000000Z.000000.{hash}"));
+    fs::write(&path, copy).unwrap();
+    chown(&path, Some(fs::metadata(private.path()).unwrap().uid()), None).unwrap();
+    let mut hba = private.rules();
+    let error = hba.restore(&hba.backups().unwrap()[0]).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot read the copy {path:?}, line 1, column 15: ")), "{error}");
+    assert_eq!(private.text(), old);
 }
 
 #[test]
@@ -323,6 +341,7 @@ fn p056_rules_that_only_the_server_refuses_are_taken_back() {
     let error = hba.alter().unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, Error::Hba { .. }) && text.contains("put back"), "{text}");
+    assert!(text.starts_with("cannot read the new rules for "), "{text}");
     assert!(!text.contains("geheim"), "{text}");
     assert_eq!(private.text(), old);
     assert!(hba.is_changed());
@@ -696,6 +715,35 @@ fn a_cancelled_change_leaves_the_old_file() {
 }
 
 #[test]
+fn a_cancellation_that_stops_the_undoing_does_not_leave_the_new_file() {
+    let private = Private::start();
+    let (data, old) = (private.server.data_directory(), private.text());
+    let other = Cluster::connect(&private.server.dsn()).unwrap();
+    let mut hba = private.rules();
+    hba.insert(0, "local all postgres reject").unwrap();
+    let result = thread::scope(|scope| {
+        let cancelled = scope.spawn(|| {
+            wait_until("the new file is there", || private.text() != old);
+            // It waits for the first program's lock, and lets the second one, which puts the old file back, wait.
+            let mut holder = Command::new("flock").arg(&data).args(["sleep", "3"]).spawn().unwrap();
+            let running = "SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%base64%'";
+            let is_running = || !other.execute(running, &[]).unwrap().is_empty();
+            wait_until("the first program has ended", || !is_running());
+            wait_until("the second program runs", is_running);
+            private.cluster.canceller().cancel().unwrap();
+            holder.wait().unwrap();
+        });
+        let result = hba.alter_with(&with(|options| options.lock_out = OnLockOut::Allow));
+        cancelled.join().unwrap();
+        result
+    });
+    let text = result.unwrap_err().to_string();
+    assert!(text.contains("and loaded"), "{text}");
+    assert_eq!(private.text(), old);
+    assert!(private.is_let_in("postgres"));
+}
+
+#[test]
 fn a_timeout_does_not_stand_in_the_way_of_putting_the_old_file_back() {
     let private = Private::start();
     let (data, old) = (private.server.data_directory(), private.text());
@@ -881,6 +929,49 @@ fn a_file_in_a_directory_of_others_is_overwritten_when_asked_and_its_copies_are_
     }
     assert_eq!(private.rules().backups().unwrap().len(), 4);
     assert_eq!(private.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn sql_alone_overwrites_the_file_also_in_a_session_that_may_not_see_itself() {
+    let private = Private::start();
+    let (name, _) = private.writer("pg_write_server_files");
+    private.cluster.execute(&format!("SET SESSION AUTHORIZATION {name}"), &[]).unwrap();
+    let mut hba = private.rules();
+    hba.push(RULE).unwrap();
+    hba.alter_with(&in_place()).unwrap();
+    assert!(private.rules().contains(RULE).unwrap());
+}
+
+#[test]
+fn copies_that_sql_alone_made_for_a_symbolic_link_are_listed_once_and_brought_back() {
+    let (private, elsewhere) = (Private::start(), Directory::new());
+    let (data, original) = (private.server.data_directory(), private.path());
+    let real = elsewhere.0.join("the real one.conf");
+    private.move_file_to(&real);
+    let (name, writer) = private.writer("pg_write_server_files");
+    private.cluster.execute(&format!("GRANT pg_read_server_files TO {name}"), &[]).unwrap();
+    let (outside, inside) = (elsewhere.0.join("it's a link.conf"), data.join("it's a link within.conf"));
+    symlink(&real, &outside).unwrap();
+    symlink(&real, &inside).unwrap();
+    // Its name is the same as that of what it points to, and so is the directory but for its spelling.
+    symlink(&data, elsewhere.0.join("spelled otherwise")).unwrap();
+    for path in [outside, inside, elsewhere.0.join("spelled otherwise/pg_hba.conf"), original] {
+        private.set("hba_file", path.to_str().unwrap());
+        let _ = writer.execute("SELECT 1", &[]);
+        let old = fs::read(&path).unwrap();
+        let mut hba = writer.hba_rules().unwrap();
+        let before = private.rules().backups().unwrap().len();
+        hba.push(RULE).unwrap();
+        let copy = PathBuf::from(hba.alter_with(&in_place()).unwrap().backup.unwrap());
+        assert_eq!(copy.parent(), Some(&*data));
+        let mut hba = private.rules();
+        let backups = hba.backups().unwrap();
+        assert_eq!(backups.len(), before + 1, "{backups:?}");
+        assert_eq!(Path::new(&backups[0].path), copy.canonicalize().unwrap());
+        hba.restore(&backups[0]).unwrap();
+        assert!(fs::read(&path).unwrap() == old, "{}", path.display());
+        assert_eq!(hba.backups().unwrap().len(), before + 2, "one more of what was put aside");
+    }
 }
 
 #[test]

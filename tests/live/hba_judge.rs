@@ -184,7 +184,12 @@ fn a_change_that_asks_a_replica_for_another_proof_is_refused_unless_it_is_allowe
     let trust = hba.index("local replication all trust").unwrap().unwrap();
     hba.replace(trust, "local replication all scram-sha-256").unwrap();
     let error = hba.alter().unwrap_err().to_string();
-    for words in ["the replica", "decides: trust;", "decides: scram-sha-256;", "OnLockOut::Allow"] {
+    for words in [
+        "the replica",
+        "decides: trust (\"local replication all trust\");",
+        "decides: scram-sha-256 (\"local replication all scram-sha-256\");",
+        "OnLockOut::Allow",
+    ] {
         assert!(error.contains(words), "{words}: {error}");
     }
     let line = format!("line {} decides", hba.get(trust).unwrap().line());

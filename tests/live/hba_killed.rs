@@ -5,10 +5,10 @@ use pgsteward::hba::{HbaAlterOptions, HbaRules, HbaWrite};
 use pgsteward::{Cluster, Error};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -40,13 +40,16 @@ struct Proxy {
     hook: Mutex<Option<(Moment, Hook)>>,
     /// What was begun and has not ended.
     begun: Mutex<Option<JoinHandle<()>>>,
+    /// The client's connection is lost when it has sent this text; the server's is not. Something is done just before.
+    cut: Mutex<Option<(String, Hook)>>,
 }
 
 impl Proxy {
     fn start(private: &Private) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let proxy = Arc::new(Self { port, ready: AtomicU32::new(0), hook: Mutex::default(), begun: Mutex::default() });
+        let (ready, hook, begun, cut) = (AtomicU32::new(0), Mutex::default(), Mutex::default(), Mutex::default());
+        let proxy = Arc::new(Self { port, ready, hook, begun, cut });
         let path = private.server.socket_directory().join(format!(".s.PGSQL.{}", private.server.port()));
         let shared = proxy.clone();
         thread::spawn(move || {
@@ -54,7 +57,9 @@ impl Proxy {
                 let (proxy, client) = (shared.clone(), client.unwrap());
                 // While there is no server, the client sees its connection closed.
                 if let Ok(upstream) = UnixStream::connect(&path) {
-                    thread::spawn(move || proxy.pass_on(&client, upstream));
+                    let (back, from, to) = (proxy.clone(), client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                    thread::spawn(move || back.pass_to_server(from, to));
+                    thread::spawn(move || proxy.pass_to_client(&client, upstream));
                 }
             }
         });
@@ -95,14 +100,28 @@ impl Proxy {
         }
     }
 
-    fn pass_on(&self, client: &TcpStream, mut upstream: UnixStream) {
-        let (mut from_client, mut to_client) = (client.try_clone().unwrap(), client.try_clone().unwrap());
-        let mut to_server = upstream.try_clone().unwrap();
+    fn pass_to_server(&self, mut client: TcpStream, mut upstream: UnixStream) {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = client.read(&mut bytes) {
+            let sent = &bytes[..length];
+            let mut cut = self.cut.lock().unwrap();
+            if cut.as_ref().is_some_and(|(text, _)| String::from_utf8_lossy(sent).contains(text)) {
+                cut.take().unwrap().1();
+                upstream.write_all(sent).unwrap();
+                client.shutdown(Shutdown::Both).unwrap();
+                return;
+            }
+            drop(cut);
+            if upstream.write_all(sent).is_err() {
+                break;
+            }
+        }
+        let _ = upstream.shutdown(Shutdown::Both);
+    }
+
+    fn pass_to_client(&self, client: &TcpStream, mut upstream: UnixStream) {
+        let mut to_client = client.try_clone().unwrap();
         client.set_nodelay(true).unwrap();
-        thread::spawn(move || {
-            let _ = std::io::copy(&mut from_client, &mut to_server);
-            let _ = to_server.shutdown(std::net::Shutdown::Both);
-        });
         let mut head = [0; 5];
         while upstream.read_exact(&mut head).is_ok() {
             let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) - 4;
@@ -119,13 +138,17 @@ impl Proxy {
                 break;
             }
         }
-        let _ = client.shutdown(std::net::Shutdown::Both);
+        let _ = client.shutdown(Shutdown::Both);
     }
 }
 
 fn kill(process: &str) {
+    signal("KILL", process);
+}
+
+fn signal(name: &str, process: &str) {
     let mut command = Command::new("kill");
-    let _ = command.args(["-9", "--", process]).stderr(Stdio::null()).status();
+    let _ = command.args(["-s", name, "--", process]).stderr(Stdio::null()).status();
 }
 
 impl Victim {
@@ -289,6 +312,56 @@ fn a_file_half_written_by_sql_alone_is_put_back_too() {
         let (name, _) = private.writer(right);
         tear(&Rounds::by(private, &name, HbaWrite::InPlace));
     }
+}
+
+#[test]
+fn what_a_lost_connection_was_to_write_by_sql_alone_does_not_come_later() {
+    for (right, text) in
+        [("pg_write_server_files", "TO '"), ("EXECUTE ON FUNCTION lo_export(oid, text)", "lo_export(object, '")]
+    {
+        // A statement is in the log when it is done.
+        let private = Private::with(&[("log_min_duration_statement", "0")]);
+        let (name, _) = private.writer(right);
+        // It becomes the writer when it has logged in, and may then not see the sessions of the role that it was.
+        private.cluster.execute(&format!("CREATE ROLE {name}_login LOGIN IN ROLE {name}"), &[]).unwrap();
+        private.cluster.execute(&format!("ALTER ROLE {name}_login SET role = {name}"), &[]).unwrap();
+        let rounds = Rounds::by(private, &format!("{name}_login"), HbaWrite::InPlace);
+        let text = format!("{text}{}'", rounds.private.path().display());
+        for ends_in_time in [true, false] {
+            outlive(&rounds, &text, ends_in_time);
+        }
+    }
+}
+
+/// Has the connection be lost at the statement that writes the file, while its server process is stopped before it. That
+/// goes on when it was told to end, or only after the change has given up.
+fn outlive(rounds: &Rounds, text: &str, ends_in_time: bool) {
+    let private = &rounds.private;
+    let cluster = rounds.proxy.connect(&rounds.role);
+    let mut hba = change(&cluster);
+    let process: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
+    let stop = move || signal("STOP", &process.to_string());
+    *rounds.proxy.cut.lock().unwrap() = Some((text.into(), Box::new(stop)));
+    let done = AtomicBool::new(false);
+    let result = thread::scope(|scope| {
+        scope.spawn(|| {
+            let end = format!("WHERE pid = '{process}'");
+            let is_told = || private.server.log().unwrap().contains(&end);
+            wait_until("it is told to end", || done.load(Ordering::SeqCst) || (ends_in_time && is_told()));
+            signal("CONT", &process.to_string());
+        });
+        let result = hba.alter_with(&rounds.options);
+        done.store(true, Ordering::SeqCst);
+        result
+    });
+    assert!(rounds.proxy.cut.lock().unwrap().is_none(), "it has written the file otherwise: {result:?}");
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Connection { .. }), "{error}");
+    let unsure = ["the file may still be written", &format!("the server process {process} ")];
+    assert!(unsure.iter().all(|words| error.to_string().contains(words) != ends_in_time), "{error}");
+    let query = "SELECT FROM pg_stat_activity WHERE pid = $1";
+    wait_until("it has ended", || private.cluster.execute(query, &[&process]).unwrap().is_empty());
+    assert!(fs::read(private.path()).unwrap() == rounds.old, "{text}: written afterwards: {error}");
 }
 
 /// Tears the file while it is overwritten in place, after each answer of the server, and ends the session then.

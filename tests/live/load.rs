@@ -1,10 +1,12 @@
 //! SQL files.
-use crate::support::{fresh, major, server};
+use crate::support::{fresh, major, server, wait_until};
 use pgsteward::{Cluster, Error};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A folder of a test's own, removed with all that is in it.
 pub struct Folder(PathBuf);
@@ -223,10 +225,10 @@ fn a_database_that_reads_strings_otherwise_reads_files_right() {
         let off = format!("ALTER DATABASE \"{}\" SET standard_conforming_strings = off", cluster.current_database());
         cluster.execute(&off, &[]).unwrap();
     }
-    let path =
-        folder.write("a.sql", "CREATE TABLE a AS SELECT 'x\\' AS x; SELECT ';'; RESET ALL; SET search_path = '';");
-    cluster.load_files(path).unwrap();
-    assert_eq!(number(&cluster, "SELECT count(*) FROM a WHERE length(x) = 2"), 1);
+    let text = "CREATE TABLE a AS SELECT 'x\\' AS x; SELECT ';'; RESET ALL; INSERT INTO a VALUES ('y\\');";
+    let report = cluster.load_files(folder.write("a.sql", text)).unwrap();
+    assert_eq!(report.statements, 4);
+    assert_eq!(number(&cluster, "SELECT count(*) FROM a WHERE length(x) = 2"), 2);
 }
 
 #[test]
@@ -242,4 +244,62 @@ fn files_are_loaded_neither_in_a_plan_nor_in_a_transaction() {
     assert!(cluster.tables().contains("a").unwrap());
     let taken = Cluster::from_client(cluster.into_client().unwrap()).unwrap();
     assert!(matches!(taken.load_files(&path), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn a_cancel_ends_a_file_whose_statements_travel_together_and_nothing_of_it_is_kept() {
+    let (cluster, folder) = (fresh(), Folder::new());
+    let file = folder.write("slow.sql", "CREATE TABLE a ();\nSELECT pg_sleep(600);\nCREATE TABLE b ();\n");
+    let canceller = cluster.canceller();
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let other = Cluster::connect(&server().dsn_for(cluster.current_database(), "postgres")).unwrap();
+    let began = Instant::now();
+    let error = thread::scope(|scope| {
+        let loading = scope.spawn(|| cluster.load_files(&file).unwrap_err());
+        wait_until("it sleeps", || number(&other, sleeps) == 1);
+        canceller.cancel().unwrap();
+        loading.join().unwrap()
+    });
+    assert!(error.to_string().contains("cancel") && began.elapsed() < Duration::from_secs(60), "{error}");
+    assert_eq!(number(&cluster, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), 0);
+    // Only what was going on: the next one runs.
+    let next = folder.write("next.sql", "CREATE TABLE a ();\nCREATE TABLE b ();\n");
+    assert_eq!(cluster.load_files(next).unwrap().statements, 2);
+}
+
+#[test]
+fn what_was_loaded_before_a_statement_that_fails_is_not_undone_for_it() {
+    let (cluster, folder) = (fresh(), Folder::new());
+    // Each of the last two would succeed without the rows before.
+    for rows in ["COPY a FROM stdin;\n1\n1\n\\.\n", "INSERT INTO a VALUES (1), (1);\nSET NAMES 'UTF8';\n"] {
+        let text = format!("CREATE TABLE a (i int);\nSELECT 1;\n{rows}ALTER TABLE a ADD PRIMARY KEY (i);\nSELECT 1;\n");
+        let error = cluster.load_files(folder.write("a.sql", text)).unwrap_err().to_string();
+        assert!(error.contains("ADD PRIMARY KEY") && error.contains("23505"), "{error}");
+        assert!(!has_tables(&cluster));
+    }
+}
+
+#[test]
+fn a_load_that_somebody_else_cancels_ends() {
+    let (cluster, folder) = (fresh(), Folder::new());
+    let path = folder.write("a.sql", "CREATE TABLE a ();\nSELECT pg_sleep(60);\nSELECT 2;");
+    let sleeps = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event = 'PgSleep'",
+        cluster.current_database()
+    );
+    let watch = Cluster::connect(&server().dsn_for(cluster.current_database(), "postgres")).unwrap();
+    let error = std::thread::scope(|scope| {
+        let load = scope.spawn(|| cluster.load_files(&path));
+        wait_until("it sleeps", || number(&watch, &sleeps) > 0);
+        let cancel = sleeps.replace("count(*)", "count(pg_cancel_backend(pid))");
+        wait_until("it ends", || {
+            // Before PostgreSQL 13 it is taken for statement_timeout, and the statements are begun again.
+            number(&watch, &cancel);
+            load.is_finished()
+        });
+        load.join().unwrap().unwrap_err().to_string()
+    });
+    assert!(error.contains("57014"), "{error}");
+    assert!(major() < 13 || error.contains("lines 1 to 3"), "{error}");
+    assert!(!has_tables(&watch));
 }

@@ -34,6 +34,7 @@ mod shell;
 mod snapshot_archives;
 mod snapshots;
 mod snapshots_generated;
+mod snapshots_of_others;
 mod support;
 mod undone;
 mod views;

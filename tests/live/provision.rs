@@ -1,6 +1,6 @@
 //! A database for each client.
 use crate::load::Folder;
-use crate::support::wait_until;
+use crate::support::{major, wait_until};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{ClientDatabase, Cluster, Error, LoadAs, Provision, ProvisionEvent, ProvisionReport, Role};
 use std::collections::BTreeSet;
@@ -166,6 +166,8 @@ fn what_would_fail_is_refused_before_anything_is_made() {
     };
     let commit = folder.write("commit.sql", "SELECT 1;\nCOMMIT;");
     let taken = folder.write("taken", "");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for (change, words) in [
         (&(|p: &mut Provision| p.clients.clear()) as &dyn Fn(&mut Provision), "empty"),
         (&|p| p.clients.push(ClientDatabase::new("c1")), "twice"),
@@ -175,11 +177,13 @@ fn what_would_fail_is_refused_before_anything_is_made() {
         (&|p| p.clients.push(ClientDatabase::new("a\0b")), "NUL"),
         (&|p| p.jobs = 0, "jobs"),
         (&|p| p.role.superuser = true, "SUPERUSER"),
+        (&|p| p.database.is_template = true, "copy a template"),
         (&|p| p.database.connection_limit = -7, "connection limit"),
         (&|p| p.settings.push(("a".into(), Vec::new())), "no value"),
         (&|p| p.settings.push((String::new(), vec!["b".into()])), "empty"),
         (&|p| p.files.push(commit.clone()), "line 2"),
         (&|p| p.files.push(PathBuf::from("/nowhere/x.sql")), "/nowhere/x.sql"),
+        (&|p| p.files.push(pipe.clone()), "it is no file"),
         (&|p| p.password_file = Some(taken.clone()), "exists"),
         (
             &|p| {
@@ -430,4 +434,112 @@ fn two_hundred_databases_and_twenty_kills() {
     }
     killing.finish();
     println!("200 databases of 50 tables and 20 kills in {:?}", started.elapsed());
+}
+
+#[test]
+fn passwords_are_handed_out_whatever_becomes_of_the_connection_meanwhile() {
+    let (server, cluster) = strict();
+    let other = Cluster::connect(&server.dsn()).unwrap();
+    let pid: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
+    let provision = Provision::new(ClientDatabase::by_pattern("c{1..3}").unwrap());
+    let report = cluster.provision(&provision, |_| {
+        other.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
+        ControlFlow::Continue(())
+    });
+    let report = report.unwrap();
+    assert!(report.made.len() == 3 && report.made.iter().all(|made| made.password.is_some()), "{report:?}");
+    assert_eq!(report.open_databases, ["postgres", "template1"]);
+}
+
+#[test]
+fn settings_of_the_role_that_provisions_do_not_stand_in_its_way() {
+    let ((server, cluster), folder) = (strict(), Folder::new());
+    cluster.execute("CREATE ROLE boss LOGIN SUPERUSER", &[]).unwrap();
+    let idle = if major() < 14 { "lock_timeout = '20s'" } else { "idle_session_timeout = '300ms'" };
+    for setting in [
+        idle,
+        "idle_in_transaction_session_timeout = '300ms'",
+        "default_transaction_isolation = 'serializable'",
+        "extra_float_digits = 0",
+        "datestyle = 'German'",
+        "standard_conforming_strings = off",
+        "client_encoding = 'LATIN1'",
+        "search_path = 'evil, pg_catalog'",
+    ] {
+        cluster.execute(&format!("ALTER ROLE boss SET {setting}"), &[]).unwrap();
+    }
+    let boss = Cluster::connect(&server.dsn_for("postgres", "boss")).unwrap();
+    let mut provision = Provision::new([ClientDatabase::new("cé\\")]);
+    let text = "CREATE TABLE public.item AS SELECT 'é\\' AS t; SELECT pg_sleep(1);";
+    provision.files.push(folder.write("schema.sql", text));
+    let report = run(&boss, &provision);
+    assert_eq!(made(&report), ["cé\\"], "{report:?}");
+    let inside = Cluster::connect(&server.dsn_for("cé\\", "postgres")).unwrap();
+    assert_eq!(texts(&inside, "SELECT t FROM item"), ["é\\"]);
+    let report = Cluster::connect(&server.dsn_for("postgres", "boss")).unwrap().deprovision(
+        &provision.clients,
+        |client, there| {
+            there.execute("SELECT pg_sleep(1)", &[])?;
+            assert_eq!(there.current_database(), client.database);
+            Ok(())
+        },
+    );
+    assert_eq!(names(&report.unwrap().dropped), ["cé\\"]);
+}
+
+#[test]
+fn a_role_that_was_become_provisions_and_deprovisions() {
+    let (server, cluster) = strict();
+    cluster.execute("CREATE ROLE dba CREATEDB CREATEROLE", &[]).unwrap();
+    cluster.execute("CREATE ROLE boss LOGIN IN ROLE dba", &[]).unwrap();
+    let provision = Provision::new(ClientDatabase::by_pattern("c{1..2}").unwrap());
+    for login in ["postgres", "boss"] {
+        let config: postgres::Config = server.dsn_for("postgres", login).parse().unwrap();
+        let mut options = pgsteward::ConnectOptions::new();
+        options.role = Some("dba".into());
+        let dba = Cluster::connect_with(config, options).unwrap();
+        let report = run(&dba, &provision);
+        assert_eq!(report.made.len(), 2, "{login}: {report:?}");
+        let report = dba.deprovision_without_archive(&provision.clients).unwrap();
+        assert_eq!(report.dropped.len(), 2, "{login}: {report:?}");
+    }
+}
+
+#[test]
+fn what_could_not_be_dropped_is_dropped_when_nothing_stands_in_the_way() {
+    let mut options = TestServerOptions::new();
+    options.settings.push(("max_prepared_transactions".into(), "1".into()));
+    let server = TestServer::with(options).unwrap();
+    let cluster = Cluster::connect(&server.dsn()).unwrap();
+    let provision = Provision::new([ClientDatabase::new("c1")]);
+    assert!(run(&cluster, &provision).is_complete());
+    let prepare = |statements: &str| {
+        let mut inside = postgres::Client::connect(&server.dsn_for("c1", "postgres"), postgres::NoTls).unwrap();
+        inside.batch_execute(statements).unwrap();
+    };
+    prepare("BEGIN; CREATE TABLE in_the_way (); PREPARE TRANSACTION 'in the way'");
+    let report = cluster.deprovision_without_archive(&provision.clients).unwrap();
+    assert!(report.failed[0].1.to_string().contains("prepared transaction"), "{report:?}");
+    prepare("ROLLBACK PREPARED 'in the way'");
+    let report = cluster.deprovision_without_archive(&provision.clients).unwrap();
+    assert_eq!(names(&report.dropped), ["c1"], "{report:?}");
+}
+
+#[test]
+fn who_finds_a_client_in_the_making_waits_until_it_is_made() {
+    let ((server, cluster), folder) = (strict(), Folder::new());
+    let mut both = Provision::new(ClientDatabase::by_pattern("c{1..2}").unwrap());
+    both.jobs = 1;
+    both.files
+        .push(folder.write("schema.sql", "SELECT pg_sleep(CASE current_database() WHEN 'c1' THEN 1 ELSE 3 END);"));
+    let one = Provision::new([ClientDatabase::new("c1")]);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| run(&Cluster::connect(&server.dsn()).unwrap(), &both));
+        let sleeps = "SELECT 'x'::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        wait_until("it is in the making", || !texts(&cluster, sleeps).is_empty());
+        // The process that makes it goes on with the next one.
+        let report = run(&cluster, &one);
+        assert!(names(&report.skipped) == ["c1"] && !first.is_finished(), "{report:?}");
+        assert_eq!(made(&first.join().unwrap()), ["c1", "c2"]);
+    });
 }

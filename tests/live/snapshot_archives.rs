@@ -1,5 +1,5 @@
 //! Snapshots as files, and back.
-use crate::support::fresh;
+use crate::support::{connect, fresh, unique};
 use pgsteward::snapshot::{ArchiveOptions, ArchivedSnapshot, RevertOptions, Snapshot, SnapshotOptions};
 use pgsteward::{Cluster, Error, Ident, sql};
 use std::fs;
@@ -114,4 +114,46 @@ fn p084_a_changed_archive_is_not_loaded() {
     assert_eq!(cluster.snapshots().list().unwrap().len(), 1);
     assert!(matches!(cluster.plan(|c| c.snapshots().load(&directory).map(drop)), Err(Error::Invalid { .. })));
     cluster.snapshots().load(&directory).unwrap();
+}
+
+#[test]
+fn p084_a_snapshot_that_cannot_be_dropped_leaves_no_files() {
+    let scratch = Scratch::new("archive-used");
+    let (cluster, snapshot) = with_rows();
+    run(&cluster, &format!("CREATE VIEW mine AS SELECT * FROM {}.about", sql!("{}", Ident(&snapshot.name))));
+    let directory = scratch.0.join("a");
+    let error = cluster.snapshots().archive(&snapshot.name, &directory, &ArchiveOptions::new()).unwrap_err();
+    assert!(error.to_string().contains("mine"), "{error}");
+    assert_eq!((scratch.entries(), cluster.snapshots().list().unwrap().len()), (0, 1));
+    run(&cluster, "DROP VIEW mine");
+    cluster.snapshots().archive(&snapshot.name, &directory, &ArchiveOptions::new()).unwrap();
+}
+
+#[test]
+fn p084_values_come_back_whatever_the_settings_of_the_role() {
+    let scratch = Scratch::new("archive-settings");
+    let cluster = fresh();
+    run(
+        &cluster,
+        "CREATE TABLE t (words text[], paper xml, price money); INSERT INTO t VALUES ('{NULL,a}', 'a<b/>', 1234.56)",
+    );
+    let snapshot = cluster.snapshots().take(&SnapshotOptions::new("")).unwrap();
+    let directory = scratch.0.join("a");
+    cluster.snapshots().archive(&snapshot.name, &directory, &ArchiveOptions::new()).unwrap();
+    let role = unique("role");
+    run(
+        &cluster,
+        &format!(
+            "CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET array_nulls = off;
+            ALTER ROLE {role} SET xmloption = document; ALTER ROLE {role} SET \"TimeZone\" = 'Asia/Kolkata';
+            ALTER ROLE {role} SET bytea_output = 'escape'; ALTER ROLE {role} SET client_encoding = 'LATIN1';
+            ALTER ROLE {role} SET standard_conforming_strings = off; ALTER ROLE {role} SET \"DateStyle\" = 'SQL, DMY'"
+        ),
+    );
+    let other = connect(cluster.current_database(), &role);
+    run(&other, "BEGIN");
+    let loaded = other.snapshots().load(&directory).unwrap();
+    assert_eq!(other.execute("SHOW array_nulls", &[]).unwrap()[0].get::<_, String>(0), "off");
+    run(&other, "COMMIT");
+    assert!(other.snapshots().compare(&loaded.name).unwrap().is_empty());
 }

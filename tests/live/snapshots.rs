@@ -1,8 +1,8 @@
 //! Snapshots of tables: taken, listed, compared, reverted to, pruned.
 use crate::support::{connect, fresh, major, statements, unique, wait_until};
 use pgsteward::snapshot::{
-    AddedColumns, CurrentRows, DatabaseCopyOptions, PruneOptions, RevertOptions, Snapshot, SnapshotOptions,
-    StructureChange, TablePattern,
+    AddedColumns, ArchiveOptions, CurrentRows, DatabaseCopyOptions, PruneOptions, RevertOptions, Snapshot,
+    SnapshotOptions, StructureChange, TablePattern,
 };
 use pgsteward::{Cluster, Error, Ident, Name, sql};
 use std::sync::Arc;
@@ -527,4 +527,41 @@ fn a_whole_database_is_copied_and_closed() {
     assert_eq!(number(&connect(&copy.name, "postgres"), "SELECT n::bigint FROM a"), 1);
     let plan = cluster.plan(|c| c.snapshots().copy_database(&DatabaseCopyOptions::new()).map(drop)).unwrap();
     assert!(plan.to_string().contains("ALLOW_CONNECTIONS false"), "{plan}");
+}
+
+#[test]
+fn publications_of_all_tables_do_not_send_what_subscribers_have_no_table_for() {
+    let cluster = fresh();
+    run(
+        &cluster,
+        "CREATE TABLE a (id serial PRIMARY KEY, b text); INSERT INTO a (b) VALUES ('row of a'); CREATE PUBLICATION everything FOR ALL TABLES",
+    );
+    let slot = unique("slot");
+    run(&cluster, &format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"));
+    let directory = std::env::temp_dir().join(format!("pgsteward-{slot}-{}", std::process::id()));
+    let snapshots = cluster.snapshots();
+    let snapshot = take(&cluster, "");
+    snapshots.revert(&snapshot.name, &RevertOptions::new()).unwrap();
+    snapshots.archive(&snapshot.name, &directory, &ArchiveOptions::new()).unwrap();
+    let loaded = snapshots.load(&directory).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(snapshots.compare(&loaded.name).unwrap().is_empty());
+    let sent = |word: &str| {
+        let peek = "pg_logical_slot_peek_binary_changes";
+        let word = format!("convert_to('{word}', 'UTF8')");
+        number(
+            &cluster,
+            &format!(
+                "SELECT count(*) FROM {peek}('{slot}', NULL, NULL, 'proto_version', '1', 'publication_names', 'everything') \
+                WHERE position({word} IN data) > 0"
+            ),
+        )
+    };
+    // The revert is sent, and no snapshot.
+    let (of_the_table, of_snapshots) = (sent("row of a"), sent("pgsteward_snapshot"));
+    run(&cluster, &format!("SELECT pg_drop_replication_slot('{slot}')"));
+    assert_eq!((of_the_table, of_snapshots), (1, 0));
+    let unlogged = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
+        WHERE nspname LIKE 'pgsteward%' AND relpersistence <> 'p'";
+    assert_eq!(number(&cluster, unlogged), 0);
 }

@@ -3,6 +3,7 @@ use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::Record;
 use super::object::{self, AlterOptions, ListOptions, assignment, set};
+use super::provision::{self, DeprovisionOptions, ProvisionOptions};
 use clap::{Args, Subcommand, ValueEnum};
 use pgsteward::{Cluster, CopyOptions, Database, DatabaseDropPreview, Error, Grantee, OpenSessions};
 
@@ -28,6 +29,10 @@ pub(crate) enum Verb {
     /// Who may connect
     #[command(subcommand)]
     ConnectAccess(AccessVerb),
+    /// Make a database for each client, with a role of its own that alone can connect
+    Provision(Box<ProvisionOptions>),
+    /// Archive the databases of clients, and drop them and their roles
+    Deprovision(DeprovisionOptions),
     /// Print the statements that make it, without what is in it
     Script { name: String },
 }
@@ -127,6 +132,8 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
         }
         Verb::Alter(options) => object::alter::<Database>(context, options),
         Verb::ConnectAccess(verb) => connect_access(context, verb),
+        Verb::Provision(options) => provision::provision(context, options),
+        Verb::Deprovision(options) => provision::deprovision(context, options),
         Verb::Script { name } => object::script::<Database>(context, name),
     }
 }
@@ -196,7 +203,8 @@ fn question(preview: &DatabaseDropPreview) -> String {
     format!("drop database {:?}{along}?", preview.name)
 }
 
-fn counted(number: usize, what: &str) -> String {
+pub(crate) fn counted<N: TryInto<u64>>(number: N, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 

@@ -47,7 +47,8 @@ pub(crate) enum Verb {
 
 #[derive(Args)]
 pub(crate) struct Writing {
-    /// Also if this or another session, or a replica, could not connect again
+    /// Also if a replica, subscription or backup could not connect again, or may be asked for more than it has; a new
+    /// connection of this program must be let in all the same
     #[arg(long)]
     allow_lock_out: bool,
 }
@@ -198,8 +199,10 @@ fn show(context: &Context) -> Result<(), Failure> {
 fn add(context: &Context, options: &AddOptions) -> Result<(), Failure> {
     change(context, |rules| {
         let rule = options.rule.as_str();
-        if rules.contains(rule)? {
-            return Err(Error::AlreadyExists { what: format!("the rule {rule:?}") });
+        if let Some(entry) = rules.index(rule)?.and_then(|index| rules.get(index)) {
+            // As an entry shows itself, without its passwords.
+            let what = format!("the rule {:?} (line {} of {})", entry.to_string(), entry.line(), entry.file());
+            return Err(Error::AlreadyExists { what });
         }
         match (options.at, options.before.as_deref(), options.after.as_deref()) {
             (Some(place), ..) => rules.insert(place, rule)?,
@@ -220,8 +223,9 @@ fn remove(context: &Context, options: &RemoveOptions) -> Result<(), Failure> {
     };
     let entry = index.and_then(|index| found.get(index));
     let Some((index, entry)) = index.zip(entry) else {
-        let what = options.rule.as_ref().map_or("the rule at that place".into(), |rule| format!("the rule {rule:?}"));
-        return Err(Error::NotFound { what }.into());
+        // The words that were given may have passwords in them.
+        let what = options.index.map_or("such a rule".into(), |index| format!("a rule at place {index}"));
+        return Err(Error::NotFound { what: format!("{what} in {}", found.path()) }.into());
     };
     let rule = (**entry).clone();
     context.ask(&format!("remove the rule {:?} (line {} of {})?", entry.to_string(), entry.line(), entry.file()))?;
