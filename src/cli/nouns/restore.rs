@@ -4,7 +4,7 @@ pub(crate) mod options;
 use self::options::RestoreArguments;
 use super::super::context::Context;
 use super::super::exit::Failure;
-use super::super::output::on_one_line;
+use super::super::output::{self, on_one_line};
 use super::backup::dump_options::FormatName;
 use super::backup::work::{Work, list, named, warn, watched};
 use super::db::{counted, readable};
@@ -165,7 +165,7 @@ fn is_empty(cluster: &Cluster) -> Result<bool, Failure> {
 
 fn tell(context: &Context, restore: &Restore, target: &str, report: &RestoreReport) -> Result<(), Failure> {
     warn(context, &report.warnings);
-    report.errors.iter().for_each(|error| eprintln!("{}", on_one_line(&error.to_string())));
+    report.errors.iter().for_each(|error| output::tell(&on_one_line(&error.to_string())));
     let place = named(&restore.place);
     let errors = if report.errors.is_empty() { "" } else { ", with errors" };
     context.output.say(&format!("restored {place} into {target}{errors}"));
@@ -188,7 +188,7 @@ fn verify(context: &Context, restore: &Restore) -> Result<(), Failure> {
     };
     // In a plan it is refused.
     context.change("", &mut verified)?;
-    problems(&report).iter().for_each(|problem| eprintln!("{}", on_one_line(problem)));
+    problems(&report).iter().for_each(|problem| output::tell(&on_one_line(problem)));
     let row = |row: &RowDifference| json!({"schema": row.schema, "name": row.name, "expected": row.expected, "found": row.found});
     let objects: Map<String, Value> =
         report.objects.iter().map(|(kind, count)| (kind.clone(), (*count).into())).collect();

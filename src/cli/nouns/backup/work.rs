@@ -2,7 +2,7 @@
 use super::super::super::context::Context;
 use super::super::super::exit::Failure;
 use super::super::super::interrupt;
-use super::super::super::output::on_one_line;
+use super::super::super::output::{on_one_line, tell};
 use super::super::super::progress;
 use clap::Args;
 use pgsteward::backup::{MessageKind, Place, ProgramMessage, Progress, ProgressCallback, ServerFile};
@@ -92,7 +92,7 @@ pub(crate) fn watched<R>(
             _ => {}
         }
         if let (true, Progress::Message(message)) = (context.output.is_verbose(), progress) {
-            line.aside(|| eprintln!("{}", on_one_line(&message.to_string())));
+            line.aside(|| tell(&on_one_line(&message.to_string())));
         }
         line.at(bytes, &step);
         if interrupt::is_passed_on() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
