@@ -40,7 +40,7 @@ impl Program {
         let place = directory.map_or("PATH and the usual directories".to_owned(), |path| path.display().to_string());
         let found = if seen.is_empty() { format!("there is none in {place}") } else { seen.join(", ") };
         Err(Error::unsupported(
-            format!("this without {name} of PostgreSQL {major} or newer ({found})"),
+            format!("running {name} for a server of PostgreSQL {major} ({found})"),
             format!("the client programs of PostgreSQL {major} or newer, in PATH or where `programs` says"),
         ))
     }
