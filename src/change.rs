@@ -139,11 +139,12 @@ impl<T: Kind> Object<T> {
     }
 
     /// Refuses if the change hit another object: a statement that waited for a lock looks its
-    /// name up again, and may find another object under it.
+    /// name up again, and may find another object under it. Refuses too if the server did not do what it was told.
     fn check_after(&self, after: Option<T>, script: &Script, wanted: Option<&T>) -> Result<Option<T>> {
         match (&after, wanted) {
             (None, None) => Ok(None),
             (Some(after), Some(wanted)) if after.key() == wanted.key() => {
+                self.server().check_taken(wanted, after)?;
                 if !self.changes_definition(Some(wanted)) {
                     share_definition(wanted, after);
                 }

@@ -308,7 +308,8 @@ fn of_the_connection(error: &postgres::Error) -> bool {
 }
 
 /// What is needed for actions that are no matter of an owner, by how they begin.
-const NEEDS: [(&str, &str); 15] = [
+const NEEDS: [(&str, &str); 16] = [
+    ("connect to", "GRANT CONNECT ON DATABASE"),
     ("create role", "the attribute CREATEROLE"),
     ("create database", "the attribute CREATEDB"),
     ("create schema", "GRANT CREATE ON DATABASE"),

@@ -77,6 +77,12 @@ pub trait Kind: sealed::Sealed + Clone + PartialEq + Debug + Send + Sync + 'stat
     fn is_replaced_by(&self, _wanted: &Self) -> bool {
         false
     }
+    /// Whether what this was to become is what it is `after` the statements, for what the server leaves undone with
+    /// no more than a warning.
+    #[doc(hidden)]
+    fn check_taken(&self, _wanted: &Self, _after: &Self) -> Result<()> {
+        Ok(())
+    }
     /// Where the definition is kept once it is read.
     #[doc(hidden)]
     fn definition_cell(&self) -> Option<&Known<Self::Definition>> {

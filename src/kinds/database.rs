@@ -395,6 +395,10 @@ impl Kind for Database {
         alter.finish()
     }
 
+    fn check_taken(&self, wanted: &Self, after: &Self) -> Result<()> {
+        self.check_connect_taken(wanted, after)
+    }
+
     fn to_alter(&self, wanted: &Self, _: &ServerVersion) -> Script {
         let Self {
             name,

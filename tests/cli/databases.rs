@@ -1,6 +1,6 @@
 //! `pgsteward db`.
 use crate::support::{Asking, answer, cluster, end, program, run, server, unique};
-use pgsteward::{Cluster, Database, Role};
+use pgsteward::{Cluster, Database, Grantee, Role};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,16 @@ fn p072_each_failure_has_its_words_and_its_exit_code() {
     let denied = run(&["-U", &nobody.name, "db", "create", &unique("theirs")]);
     assert!(denied.stderr.contains("CREATEDB"), "{denied:?}");
     denied.with(5);
+    // What the server only warns of is not said to be done.
+    let denied = run(&["-U", &nobody.name, "db", "connect-access", "revoke", &name, "--public"]).with(5);
+    assert!(!denied.stderr.contains("revoked"), "{denied:?}");
+    let grant = Grantee::Role(nobody.name.clone());
+    let mut closed = cluster().databases().create(Database::new(unique("closed"))).unwrap();
+    closed.revoke_connect([Grantee::Public]).unwrap();
+    let denied = run(&["-U", &nobody.name, "-d", &closed.name, "info"]).with(5);
+    assert!(denied.stderr.contains("GRANT CONNECT ON DATABASE"), "{denied:?}");
+    closed.grant_connect([grant]).unwrap();
+    run(&["-U", &nobody.name, "-d", &closed.name, "info"]).with(0);
     run(&["-U", &nobody.name, "db", "drop", &name, "--yes"]).with(5);
     assert!(exists(&name));
 }
@@ -161,6 +171,7 @@ fn p079_a_template_with_sessions_is_an_error_at_once_unless_they_are_to_be_ended
     let session = Cluster::connect(&server().dsn_for(&template, "postgres")).unwrap();
     let began = Instant::now();
     let refused = run(&["db", "create", &copy, "--template", &template]).with(4);
+    assert!(refused.stderr.contains("--terminate-template ends"), "{refused:?}");
     assert!(refused.stderr.contains("session ") && began.elapsed() < Duration::from_secs(4), "{refused:?}");
     let declined = answer(&["db", "create", &copy, "--template", &template, "--terminate-template"], "").with(6);
     assert!(declined.stderr.contains("end 1 session of database"), "{declined:?}");

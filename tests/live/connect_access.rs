@@ -173,6 +173,29 @@ fn what_a_role_with_the_grant_option_granted_is_not_silently_left() {
 }
 
 #[test]
+fn what_the_server_only_warns_of_is_an_error() {
+    let cluster = fresh();
+    let (nobody, guest) = (login(&cluster, unique("nobody")), login(&cluster, unique("guest")));
+    let database = made(&cluster).name.clone();
+    cluster.databases().get(&database).unwrap().grant_connect([&guest]).unwrap();
+    // By PUBLIC it may connect, but say of nobody that he may or may not.
+    let theirs = connect("postgres", &nobody);
+    let open = || theirs.databases().get(&database).unwrap();
+    for refused in [open().revoke_connect([Grantee::Public]), open().grant_connect([&nobody])] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::Denied { .. }) && error.to_string().contains("CONNECT"), "{error}");
+    }
+    let mut both = cluster.databases().get(&database).unwrap();
+    assert!(both.connect_access.public && both.connect_access.roles == BTreeSet::from([guest.clone()]));
+    // An owner has the right without a grant: a new owner is no failed grant.
+    both.owner = guest.clone();
+    both.connect_access.roles.insert(guest);
+    both.connect_access.roles.insert(nobody.clone());
+    both.alter().unwrap();
+    assert!(both.connect_access.roles.contains(&nobody));
+}
+
+#[test]
 fn the_server_has_after_any_change_what_was_wanted() {
     let cluster = fresh();
     let names: Vec<String> = (0..4).map(|_| login(&cluster, unique("any"))).collect();

@@ -118,6 +118,30 @@ impl Database {
             ));
         }
     }
+
+    /// Refuses what PostgreSQL only warns of: a role that may connect but not grant is told that nothing was granted or
+    /// revoked, and no error.
+    pub(super) fn check_connect_taken(&self, wanted: &Self, after: &Self) -> Result<()> {
+        let left = |grantee: &Grantee, access: &ConnectAccess| match grantee {
+            Grantee::Public => access.public,
+            Grantee::Role(name) => access.roles.contains(name),
+        };
+        let (had, want, have) = (&self.connect_access, &wanted.connect_access, &after.connect_access);
+        let kept = had.lost_in(want).into_iter().find(|grantee| left(grantee, have));
+        // An owner has the right, and is not in it.
+        let is_owner = |grantee: &Grantee| matches!(grantee, Grantee::Role(name) if *name == after.owner);
+        let missing = want.lost_in(had).into_iter().find(|grantee| !left(grantee, have) && !is_owner(grantee));
+        let (verb, grantee) = match (kept, missing) {
+            (Some(grantee), _) => ("revoke CONNECT from", grantee),
+            (None, Some(grantee)) => ("grant CONNECT to", grantee),
+            (None, None) => return Ok(()),
+        };
+        Err(Error::Denied {
+            action: format!("{verb} {} on database {:?}", grantee.to_sql(), self.name),
+            reason: "the current role may not say who connects".into(),
+            remedy: "connect or become (SET ROLE) the owner, a member of the owner, or a superuser".into(),
+        })
+    }
 }
 
 impl Object<Database> {
@@ -125,7 +149,7 @@ impl Object<Database> {
     /// all of it, or nothing.
     ///
     /// # Errors
-    /// As for [`alter`](Object::alter).
+    /// [`Error::Denied`] for a role that may not grant it, which PostgreSQL only warns; as for [`alter`](Object::alter).
     pub fn grant_connect(&mut self, grantees: impl IntoIterator<Item = impl Into<Grantee>>) -> Result<()> {
         for grantee in grantees {
             match grantee.into() {
@@ -142,7 +166,7 @@ impl Object<Database> {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what no role can be called; for the owner, who keeps the right, and for what a role with the grant option
-    /// granted; as for [`alter`](Object::alter).
+    /// granted; [`Error::Denied`] for a role that may not revoke it, which PostgreSQL only warns; as for [`alter`](Object::alter).
     pub fn revoke_connect(&mut self, grantees: impl IntoIterator<Item = impl Into<Grantee>>) -> Result<()> {
         for grantee in grantees {
             let grantee = grantee.into();
