@@ -4,6 +4,7 @@ mod confirm;
 mod connection;
 mod context;
 mod exit;
+mod help;
 mod interrupt;
 mod logging;
 mod nouns;
@@ -12,7 +13,7 @@ mod pages;
 mod progress;
 
 use arguments::{Arguments, Noun};
-use clap::Parser;
+use clap::FromArgMatches;
 use context::Context;
 use exit::Failure;
 use nouns::backup;
@@ -20,7 +21,8 @@ use output::Output;
 use std::process::ExitCode;
 
 pub(crate) fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = help::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nobody is there to be told that nobody reads.

@@ -134,14 +134,3 @@ pub(crate) enum Noun {
         directory: PathBuf,
     },
 }
-
-#[cfg(test)]
-mod tests {
-    use super::Arguments;
-    use clap::CommandFactory;
-
-    #[test]
-    fn no_two_options_clash() {
-        Arguments::command().debug_assert();
-    }
-}

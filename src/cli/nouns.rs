@@ -3,7 +3,7 @@ pub(crate) mod backup;
 pub(crate) mod db;
 pub(crate) mod hba;
 pub(crate) mod info;
-mod kinds;
+pub(crate) mod kinds;
 pub(crate) mod object;
 pub(crate) mod os;
 mod provision;
