@@ -21,7 +21,11 @@ impl PasswordFile {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let problem = |error| Error::io(format!("create {path:?}"), error);
+        let problem = |error: io::Error| match error.kind() {
+            // Its passwords are kept: nothing else has them.
+            io::ErrorKind::AlreadyExists => Error::AlreadyExists { what: format!("the password file {path:?}") },
+            _ => Error::io(format!("create {path:?}"), error),
+        };
         let file = options.open(path).map_err(problem)?;
         // Its name is to be on the disk, too.
         if let Err(error) = sync_folder_of(path) {

@@ -162,9 +162,15 @@ fn create(context: &Context, options: &CreateOptions) -> Result<(), Failure> {
         }
         copy.sessions = OpenSessions::Terminate;
     }
-    context.change(&format!("created database {} as a copy of {template}", options.name), |cluster| {
+    let made = context.change(&format!("created database {} as a copy of {template}", options.name), |cluster| {
         object::find::<Database>(cluster, template)?.copy(value, &copy).map(drop)
-    })
+    });
+    match made {
+        Err(Failure::Error(Error::InUse { action, what, by })) if !options.terminate_template => {
+            Err(Error::InUse { action, what, by: by + " (--terminate-template ends sessions)" }.into())
+        }
+        made => made,
+    }
 }
 
 fn drop_one(context: &Context, name: &str, terminate: bool) -> Result<(), Failure> {
