@@ -1,7 +1,7 @@
 //! Asking before something is dropped or ended.
 use super::exit::Failure;
 use super::interrupt;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 /// Asks a question on standard error, and takes `yes` and `y` from standard input for a yes: be it a
 /// terminal or a pipe. Anything else is a no, and so is no answer.
@@ -12,9 +12,11 @@ pub(crate) fn confirm(question: &str) -> Result<(), Failure> {
     let mut answer = Vec::new();
     let read = interrupt::while_asking(|| io::stdin().lock().read_until(b'\n', &mut answer));
     read.map_err(|error| Failure::io("read the answer", error))?;
-    if answer.is_empty() {
-        // The cursor is still behind the question.
+    // The cursor is still behind the question, unless somebody typed the end of the line.
+    if answer.is_empty() || !io::stdin().is_terminal() {
         let _ = writeln!(stderr);
+    }
+    if answer.is_empty() {
         return Err(Failure::Declined(
             "nothing was done: there was no answer (end of input); --yes skips the question".into(),
         ));

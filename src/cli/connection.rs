@@ -15,7 +15,7 @@ pub(crate) fn connect(arguments: &ConnectionArguments) -> Result<Cluster, Failur
             Ok(password) => Ok(Cluster::connect(&with(&parameters, "password", &password))?),
             // Nobody is there to be asked.
             Err(_) => {
-                Err(Error::Connection { action, reason: "the server wants a password, and there is none".into() })?
+                Err(Error::Connection { action, reason: "the server wants a password, and neither PGPASSWORD nor the password file has it, and there is no terminal to ask on".into() })?
             }
         },
         result => Ok(result?),

@@ -107,14 +107,14 @@ pub(super) fn lock_order(relation: &Relation) -> (Sort, usize, &Name) {
 fn refuse_empty(options: &SnapshotOptions, picked: &[&Relation]) -> Result<()> {
     let nothing = |what: String| Err(Error::NotFound { what });
     if let Some(schema) = options.schemas.iter().find(|schema| !picked.iter().any(|r| r.name.schema == **schema)) {
-        return nothing(format!("table to copy in schema {schema:?}"));
+        return nothing(format!("any table to copy in schema {schema:?}"));
     }
     if let Some(pattern) = options.tables.iter().find(|pattern| !picked.iter().any(|r| pattern.matches(&r.name))) {
-        return nothing(format!("table to copy named {pattern}"));
+        return nothing(format!("any table to copy named {pattern}"));
     }
     match picked.iter().any(|relation| relation.sort == Sort::Table) {
         true => Ok(()),
-        false => nothing("table to copy".into()),
+        false => nothing("any table to copy".into()),
     }
 }
 

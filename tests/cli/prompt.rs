@@ -20,6 +20,8 @@ fn p077_the_answer_comes_from_a_pipe_and_only_yes_is_yes() {
         let name = made();
         let declined = answer(&["db", "drop", &name], no).with(6);
         assert!(declined.stderr.contains("[y/N]") && declined.stderr.contains("nothing was done"), "{declined:?}");
+        // An answer from a pipe ends no line, and what follows begins on one of its own.
+        assert!(declined.stderr.contains("[y/N] \nerror"), "{declined:?}");
         assert!(declined.stdout.is_empty() && exists(&name));
         assert_eq!(declined.stderr.contains("end of input"), no.is_empty(), "{declined:?}");
     }
