@@ -95,7 +95,7 @@ fn p080_databases_are_made_for_clients_and_the_passwords_are_in_a_file_of_their_
     assert_eq!(setting[0].get::<_, String>(0), "{\"search_path=a, public\"}");
 
     // Again: the file that is there is not touched, and nobody is made twice.
-    end(program(&server).args(arguments("json")), "").with(1);
+    end(program(&server).args(arguments("json")), "").with(4);
     fs::remove_file(&passwords).unwrap();
     let again = end(program(&server).args(arguments("csv")), "").with(0);
     assert!(again.stdout.starts_with("database,role,outcome,error\nc08_x,c08_x,skipped,\n"), "{again:?}");
@@ -149,7 +149,7 @@ fn what_could_not_be_made_is_refused_before_anything_is_made() {
     for (more, code, words) in [
         (vec!["--passwords", &passwords, "--plan"], 2, "provision and deprovision"),
         (vec![], 2, "--passwords"),
-        (vec!["--passwords", &other], 1, "there"),
+        (vec!["--passwords", &other], 4, "there"),
         (vec!["--passwords", &passwords, "--roles", "one"], 2, "1 role for 2 databases"),
         (vec!["--passwords", &passwords, "--set", "owner=postgres"], 2, "field \"owner\""),
         (vec!["--passwords", &passwords, "--set-role", "login=true"], 2, "field \"login\""),
