@@ -10,6 +10,7 @@ mod nouns;
 mod output;
 mod pages;
 mod progress;
+mod units;
 
 use arguments::{Arguments, Noun};
 use clap::Parser;

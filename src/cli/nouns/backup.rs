@@ -13,7 +13,7 @@ use self::work::{Work, named, warn, watched};
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::{Output, Record};
-use super::db::readable;
+use super::super::units::readable;
 use clap::{Args, Subcommand};
 use pgsteward::Error;
 use pgsteward::backup::{Backup, BackupReport, Dump, Existing, Manifest, RowCounts, TableRows};
