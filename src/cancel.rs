@@ -3,6 +3,7 @@ use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::session::Family;
 use postgres::NoTls;
+use postgres::error::SqlState;
 use std::io;
 use std::sync::Arc;
 
@@ -65,4 +66,11 @@ impl Cancellation {
             false => Ok(()),
         }
     }
+}
+
+/// Undoes what is half done, once more if that was cancelled: what ended the work may have ended a program first, and
+/// reach the server only now.
+pub(crate) fn in_any_case<R>(mut undo: impl FnMut() -> Result<R>) -> Result<R> {
+    let was_cancelled = |error: &Error| error.code() == Some(&SqlState::QUERY_CANCELED);
+    undo().or_else(|error| if was_cancelled(&error) { undo() } else { Err(error) })
 }

@@ -11,6 +11,7 @@ mod nouns;
 mod output;
 mod pages;
 mod progress;
+mod units;
 
 use arguments::{Arguments, Noun};
 use clap::FromArgMatches;

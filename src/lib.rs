@@ -42,6 +42,7 @@ mod dependents;
 mod documents;
 mod error;
 mod fate;
+mod files;
 pub mod hba;
 mod kind;
 mod kinds;

@@ -2,11 +2,11 @@
 use super::dump_options::DumpFormat;
 use super::process::Watch;
 use crate::error::{Error, Result};
-use crate::shell::Directory;
+use crate::files::{create_private, folder_of, sync_folder, temporary_name};
 use crate::sql::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -38,12 +38,6 @@ pub(super) struct Unfinished {
     published: bool,
 }
 
-/// The temporary name that goes with a final one, and that nobody can guess.
-pub(super) fn temporary_name(name: &str) -> String {
-    let nonce = Directory::new();
-    format!(".{name}.pgsteward-{}.part", nonce.nonce().get(..16).unwrap_or_default())
-}
-
 impl Unfinished {
     /// A name beside the final path. Refuses what is there, and a folder that is not.
     pub(super) fn beside(path: &Path, existing: Existing, format: DumpFormat) -> Result<Self> {
@@ -68,11 +62,7 @@ impl Unfinished {
 
     /// Makes it as an empty file that nobody else may read.
     pub(super) fn create(&self) -> Result<File> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.path).map_err(|error| Error::io(format!("create {:?}", self.path), error))
+        create_private(&self.path).map_err(|error| Error::io(format!("create {:?}", self.path), error))
     }
 
     /// Brings it to the disk, and looks at the final path once more: another dump may have come there meanwhile.
@@ -112,15 +102,6 @@ impl Drop for Unfinished {
             _ => {}
         }
     }
-}
-
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Elsewhere a folder cannot be opened.
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Reads a dump from the disk, in bounded memory, until the time is over or the caller gives up.

@@ -1,6 +1,6 @@
 //! Backup and restore by the programs of the server's machine.
 use super::access::database_argument;
-use super::archive_file::{Digested, Existing, temporary_name};
+use super::archive_file::{Digested, Existing};
 use super::contents::Contents;
 use super::dump_options::{DumpFormat, Sync};
 use super::manifest::Manifest;
@@ -13,6 +13,7 @@ use super::snapshot::Snapshot;
 use super::{Backup, BackupReport, Dump, RowCounts, ServerFile};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::files::temporary_name;
 use crate::shell::{OsCommand, OsOutput};
 use crate::version::{OLDEST, ServerVersion};
 use jiff::Timestamp;

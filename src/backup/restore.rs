@@ -6,6 +6,7 @@ use super::messages::{MessageKind, ProgramMessage};
 use super::process::Watch;
 use super::restore_options::RestoreOptions;
 use super::{Place, ProgressCallback, ServerFile, around, check_outside, on_client, on_server, planned, run_command};
+use crate::cancel;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::kinds::Database;
@@ -238,7 +239,7 @@ impl Drop for Made<'_> {
     fn drop(&mut self) {
         let Some(database) = self.database.take() else { return };
         self.cluster.disconnect_from(&database.name);
-        if let Err(error) = database.drop_force() {
+        if let Err(error) = cancel::in_any_case(|| database.clone().drop_force()) {
             log::warn!("{error}");
         }
     }

@@ -1,5 +1,4 @@
 //! Whether a dump can be restored, by doing it.
-use super::archive_file::temporary_name;
 use super::contents::Contents;
 use super::dump_options::DumpFormat;
 use super::manifest::{Manifest, TableRows};
@@ -10,6 +9,7 @@ use super::restore_options::{OnError, RestoreOptions, RestoreTransaction};
 use super::{Place, ProgressCallback, around, check_outside, on_client, on_server, run_command, snapshot};
 use crate::cluster::Cluster;
 use crate::error::Result;
+use crate::files::nonce;
 use crate::kinds::Database;
 use crate::name::Name;
 use crate::plan;
@@ -131,8 +131,7 @@ fn verify(cluster: &Cluster, restore: &Restore, watch: &mut Watch<'_>) -> Result
 /// A database like the one at hand, and empty.
 fn scratch(cluster: &Cluster) -> Result<Database> {
     let like = cluster.databases().with_system().get(cluster.current_database())?;
-    let nonce = temporary_name("").chars().filter(char::is_ascii_hexdigit).collect::<String>();
-    let mut database = Database::new(format!("pgsteward_verify_{nonce}"));
+    let mut database = Database::new(format!("pgsteward_verify_{}", nonce()));
     database.template = Some("template0".into());
     database.encoding.clone_from(&like.encoding);
     database.locale_provider = like.locale_provider;

@@ -1,7 +1,7 @@
 //! How far long work is: one line on standard error, rewritten as it goes. Only a terminal sees it, and never with `--quiet`.
 use super::context::Context;
-use super::nouns::db::readable;
 use super::output::on_one_line;
+use super::units::readable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The line. It is taken away when this is dropped.

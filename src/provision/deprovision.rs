@@ -2,7 +2,7 @@
 use super::making::drop_database;
 use super::state::{self, State};
 use super::{ClientDatabase, check_clients};
-use crate::cancel::Cancellation;
+use crate::cancel::{self, Cancellation};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::sessions::Sessions;
@@ -115,7 +115,7 @@ impl Cluster {
         let closed = archived.and_then(|()| cancelled.check(&format!("drop database {:?}", client.database)));
         let Err(error) = closed.and_then(|()| state::claim(self, client, &State::Complete)) else { return Ok(()) };
         let open: Vec<Sql> = login.then(|| sql!("ALTER ROLE {} LOGIN", Ident(&client.role))).into_iter().collect();
-        match state::change(self, client, &State::Complete, &open) {
+        match cancel::in_any_case(|| state::change(self, client, &State::Complete, &open)) {
             Ok(()) => Err(error),
             Err(login) => Err(error.and(&format!("its role cannot log in ({login})"))),
         }

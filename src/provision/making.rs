@@ -3,16 +3,15 @@ use super::mark::{Process, mark};
 use super::password_file::PasswordFile;
 use super::state::{self, State};
 use super::{ClientDatabase, LoadAs, Provision};
-use crate::cancel::Cancellation;
+use crate::cancel::{self, Cancellation};
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kind::Kind;
 use crate::kinds::{Database, Role, verifier};
 use crate::load;
 use crate::password::Password;
 use crate::session::Session;
 use crate::sql::{Ident, Lit, Secret, Sql};
-use postgres::error::SqlState;
 use std::path::PathBuf;
 
 /// What is to be made.
@@ -73,7 +72,7 @@ impl<'p> Maker<'p> {
             }
         };
         let made = self.create_role(client, instead).and_then(|()| self.fill(client));
-        made.map(Outcome::Made).map_err(|error| match self.undo_in_any_case(client) {
+        made.map(Outcome::Made).map_err(|error| match cancel::in_any_case(|| self.undo(client)) {
             Ok(()) => error,
             Err(undo) => error.and(&format!("what is half made could not be dropped ({undo}); the next run will")),
         })
@@ -169,12 +168,6 @@ impl<'p> Maker<'p> {
         options.check()?;
         statements.push(last);
         state::change(&self.cluster, client, &State::Half(self.process.clone()), &statements)
-    }
-
-    /// Drops what this process made of a client. What cancelled its making may reach the server a little late.
-    fn undo_in_any_case(&self, client: &ClientDatabase) -> Result<()> {
-        let was_cancelled = |error: &Error| error.code() == Some(&SqlState::QUERY_CANCELED);
-        self.undo(client).or_else(|error| if was_cancelled(&error) { self.undo(client) } else { Err(error) })
     }
 
     /// Drops what this process made of a client.

@@ -1,8 +1,9 @@
 //! The file that takes the passwords.
 use super::ClientDatabase;
 use crate::error::{Error, Result};
+use crate::files::{create_private, folder_of, sync_folder};
 use crate::password::Password;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -17,18 +18,14 @@ pub(super) struct PasswordFile {
 impl PasswordFile {
     /// Makes the file; one that is there already is refused, and so is a link.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let problem = |error: io::Error| match error.kind() {
             // Its passwords are kept: nothing else has them.
             io::ErrorKind::AlreadyExists => Error::AlreadyExists { what: format!("the password file {path:?}") },
             _ => Error::io(format!("create {path:?}"), error),
         };
-        let file = options.open(path).map_err(problem)?;
+        let file = create_private(path).map_err(problem)?;
         // Its name is to be on the disk, too.
-        if let Err(error) = sync_folder_of(path) {
+        if let Err(error) = sync_folder(folder_of(path)) {
             let _ = fs::remove_file(path);
             return Err(problem(error));
         }
@@ -52,12 +49,6 @@ impl PasswordFile {
             _ => Ok(()),
         }
     }
-}
-
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Elsewhere a folder cannot be opened.
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Refuses names that such a file cannot hold.

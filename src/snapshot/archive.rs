@@ -3,14 +3,12 @@ use super::index::{Snapshot, TABLES, index};
 use super::moment::{Settings, bring_back, put_away};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::files::{folder_of, sync_folder, temporary_name};
 use crate::script::Script;
 use crate::session::Session;
 use crate::sql::{Sql, hex};
 use sha2::{Digest, Sha256};
-use std::collections::hash_map::RandomState;
-use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -224,11 +222,7 @@ impl Partial {
         let Some(name) = directory.file_name() else {
             return Err(Error::invalid(format!("directory {directory:?}"), "it has no name"));
         };
-        let random = RandomState::new().build_hasher().finish();
-        let mut partial = OsStr::new(".").to_owned();
-        partial.push(name);
-        partial.push(format!(".{random:016x}.partial"));
-        let path = directory.with_file_name(partial);
+        let path = folder_of(directory).join(temporary_name(&name.to_string_lossy()));
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -239,16 +233,10 @@ impl Partial {
     /// Gives it its name, once all of it is on disk.
     fn complete(self, action: &str, directory: &Path) -> Result<()> {
         let failed = |error| Error::io(format!("rename {:?} to {directory:?} to {action}", self.path), error);
-        sync(&self.path).map_err(failed)?;
+        sync_folder(&self.path).map_err(failed)?;
         fs::rename(&self.path, directory).map_err(failed)?;
-        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync(parent.unwrap_or(Path::new("."))).map_err(failed)
+        sync_folder(folder_of(directory)).map_err(failed)
     }
-}
-
-/// Has a directory's entries on disk, where the system knows how to.
-fn sync(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 impl Drop for Partial {

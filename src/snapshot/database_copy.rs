@@ -1,6 +1,7 @@
 //! The whole database as a snapshot.
 use super::name::schema_name;
 use super::prune::now;
+use super::survey::no_answer;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::kinds::Database;
@@ -26,7 +27,7 @@ impl DatabaseCopyOptions {
 
 pub(super) fn copy(cluster: &Cluster, options: &DatabaseCopyOptions) -> Result<Object<Database>> {
     let source = cluster.current_database();
-    check(cluster, source, options)?;
+    check_size(cluster, source, options)?;
     let taken = now(cluster)?;
     let name = match &options.name {
         Some(name) => name.clone(),
@@ -40,38 +41,20 @@ pub(super) fn copy(cluster: &Cluster, options: &DatabaseCopyOptions) -> Result<O
     cluster.databases().create(copy)
 }
 
-/// PostgreSQL would wait five seconds for the sessions to end, and then name none of them.
-fn check(cluster: &Cluster, source: &str, options: &DatabaseCopyOptions) -> Result<()> {
-    let what = || format!("copy of database {source:?}");
-    let answers = cluster.session().run("look at the database", &[size(source), in_the_way(source)])?;
-    let mut rows = answers.iter().flatten();
-    let size: u64 = rows.next().ok_or_else(super::survey::no_answer)?.number("size")?;
-    if let Some(limit) = options.size_limit.filter(|limit| size > *limit) {
-        return Err(Error::invalid(what(), format!("it has {size} bytes, and the limit is {limit}")));
-    }
-    let others: Vec<String> = rows.map(|row| row.text("what")).collect::<Result<_>>()?;
-    match others.is_empty() {
-        true => Ok(()),
-        false => Err(Error::InUse {
-            action: format!("copy database {source:?}"),
-            what: format!("database {source:?}"),
-            by: others.join(", "),
-        }),
+/// Refuses a database that is larger than the limit.
+fn check_size(cluster: &Cluster, source: &str, options: &DatabaseCopyOptions) -> Result<()> {
+    let Some(limit) = options.size_limit else { return Ok(()) };
+    let answers = cluster.session().run("look at the database", &[size(source)])?;
+    let size: u64 = answers.iter().flatten().next().ok_or_else(no_answer)?.number("size")?;
+    match size > limit {
+        false => Ok(()),
+        true => Err(Error::invalid(
+            format!("copy of database {source:?}"),
+            format!("it has {size} bytes, and the limit is {limit}"),
+        )),
     }
 }
 
 fn size(database: &str) -> Sql {
     sql!("SELECT pg_catalog.pg_database_size({}::pg_catalog.name)::text AS size", Lit(database))
-}
-
-fn in_the_way(database: &str) -> Sql {
-    sql!(
-        "SELECT pg_catalog.concat('process ', a.pid, ' of role ', a.usename, ' (', a.application_name, ')') AS what \
-         FROM pg_catalog.pg_stat_activity a WHERE a.datname = {} AND a.pid <> pg_catalog.pg_backend_pid() \
-         AND a.backend_type IS DISTINCT FROM 'autovacuum worker' \
-         UNION ALL SELECT pg_catalog.concat('prepared transaction ', x.gid) FROM pg_catalog.pg_prepared_xacts x \
-         WHERE x.database = {}",
-        Lit(database),
-        Lit(database)
-    )
 }

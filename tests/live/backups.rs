@@ -1,5 +1,5 @@
 //! Dumps of databases, and their way back.
-use crate::support::{connect, fresh, major, server, unique, wait_until};
+use crate::support::{CancelledOnce, connect, fresh, major, server, unique, wait_until};
 use pgsteward::backup::{
     Backup, BackupReport, Compression, Content, DumpFormat, DumpOptions, Existing, GlobalsOptions, Manifest,
     MessageKind, OnError, Place, Progress, Restore, RestoreOptions, RestoreTarget, RestoreTransaction, RowCounts,
@@ -1033,4 +1033,34 @@ fn a_gigabyte_comes_back_equal_in_little_memory() {
     let peak = crate::support::peak();
     println!("{peak} bytes of memory");
     assert!(peak < 64 * 1024 * 1024, "{peak} bytes");
+}
+
+#[test]
+fn a_database_that_a_restore_made_is_dropped_although_the_cancel_comes_late() {
+    let Some(programs) = programs() else { return };
+    let (server, folder) = (TestServer::start().unwrap(), Folder::new());
+    let cluster = Cluster::connect(&server.dsn()).unwrap();
+    let path = folder.file("d.dump");
+    cluster.backup(&on_client(&path, &programs)).unwrap();
+    let mut restore = Restore::on_client(&path, Database::new("copy"));
+    restore.programs = Some(programs);
+    let (late, canceller) = (CancelledOnce::new(&server.dsn(), "pg_database"), cluster.canceller());
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            let mut locked = false;
+            cluster.restore_with(&restore, &mut |progress| match progress {
+                Progress::Message(_) => {
+                    if !std::mem::replace(&mut locked, true) {
+                        late.lock();
+                    }
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            })
+        });
+        late.cancel(&server.dsn(), &canceller);
+        work.join().unwrap().unwrap_err()
+    });
+    cluster.databases().refresh();
+    assert!(!cluster.databases().contains("copy").unwrap());
 }

@@ -1,6 +1,6 @@
 //! A database for each client.
 use crate::load::Folder;
-use crate::support::{major, wait_until};
+use crate::support::{CancelledOnce, major, wait_until};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{ClientDatabase, Cluster, Error, LoadAs, Provision, ProvisionEvent, ProvisionReport, Role};
 use std::collections::BTreeSet;
@@ -313,6 +313,27 @@ fn what_is_deprovisioned_is_archived_first() {
     assert!(cluster.roles().get("c2").unwrap().login && cluster.roles().find("c1").unwrap().is_none());
     assert!(cluster.databases().contains("c2").unwrap() && cluster.databases().contains("foreigner").unwrap());
     drop(open);
+}
+
+#[test]
+fn a_client_whose_archive_was_ended_can_log_in_again_although_the_cancel_comes_late() {
+    let (server, cluster) = strict();
+    let provision = Provision::new([ClientDatabase::new("shop")]);
+    assert!(run(&cluster, &provision).is_complete());
+    let (late, canceller) = (CancelledOnce::new(&server.dsn(), "pg_authid"), cluster.canceller());
+    let report = std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            cluster.deprovision(&provision.clients, |_, _| {
+                late.lock();
+                Err(Error::NotFound { what: "room in the archive".into() })
+            })
+        });
+        late.cancel(&server.dsn(), &canceller);
+        work.join().unwrap().unwrap()
+    });
+    assert!(matches!(report.failed.as_slice(), [(_, Error::NotFound { .. })]), "{report:?}");
+    cluster.roles().refresh();
+    assert!(cluster.roles().get("shop").unwrap().login);
 }
 
 /// What the program does that is killed: it makes clients on the server that it is told.

@@ -1,8 +1,9 @@
 //! The server that the tests share, and a database for each of them.
 use pgsteward::testing::TestServer;
-use pgsteward::{Cluster, Ident, Script, sql};
+use pgsteward::{Canceller, Cluster, Ident, Script, sql};
+use postgres::{Client, NoTls};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,4 +96,37 @@ pub fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Locks a catalogue against changes, and cancels the first statement that waits for it; then the lock goes away.
+pub struct CancelledOnce {
+    locked: Mutex<Client>,
+    catalogue: &'static str,
+}
+
+impl CancelledOnce {
+    pub fn new(dsn: &str, catalogue: &'static str) -> Self {
+        Self { locked: Mutex::new(Client::connect(dsn, NoTls).unwrap()), catalogue }
+    }
+
+    pub fn lock(&self) {
+        let lock = format!("BEGIN; LOCK TABLE pg_catalog.{} IN SHARE MODE", self.catalogue);
+        self.locked.lock().unwrap().batch_execute(&lock).unwrap();
+    }
+
+    pub fn cancel(&self, dsn: &str, canceller: &Canceller) {
+        let waiting = "SELECT pid || ' ' || query_start FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND \
+            pid IN (SELECT pid FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass)";
+        let (watch, mut first) = (Cluster::connect(dsn).unwrap(), Vec::new());
+        let waiting = || -> Vec<String> {
+            watch.execute(waiting, &[&self.catalogue]).unwrap().iter().map(|row| row.get(0)).collect()
+        };
+        wait_until("it waits for the lock", || {
+            first = waiting();
+            !first.is_empty()
+        });
+        canceller.cancel().unwrap();
+        wait_until("it was cancelled", || waiting() != first);
+        self.locked.lock().unwrap().batch_execute("ROLLBACK").unwrap();
+    }
 }

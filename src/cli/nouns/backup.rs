@@ -13,10 +13,10 @@ use self::work::{Work, named, warn, watched};
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::{Output, Record};
-use super::db::readable;
+use super::super::units::readable;
 use clap::{Args, Subcommand};
 use pgsteward::Error;
-use pgsteward::backup::{Backup, BackupReport, Dump, Existing, Manifest, RowCounts, TableRows};
+use pgsteward::backup::{Backup, BackupReport, Dump, DumpFormat, Existing, Manifest, RowCounts, TableRows};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -34,9 +34,10 @@ pub(crate) enum Verb {
 pub(crate) struct CreateOptions {
     #[command(flatten)]
     destination: Destination,
-    /// Count the rows of each table whose data is dumped, for the manifest
+    /// Do not count the rows for the manifest, which reads each table once more. Those of a plain dump, and of what
+    /// another program takes, are never counted
     #[arg(long)]
-    count_rows: bool,
+    no_count_rows: bool,
     #[command(flatten)]
     work: Work,
     #[command(flatten)]
@@ -73,7 +74,7 @@ struct Destination {
 pub(crate) struct ShowOptions {
     /// The dump
     path: PathBuf,
-    /// The tables whose rows were counted
+    /// The tables with their rows
     #[arg(long, conflicts_with = "objects")]
     tables: bool,
     /// How many objects of each kind it has
@@ -85,9 +86,11 @@ pub(crate) fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
     let verbose = context.output.tells_steps();
     match verb {
         Verb::Create(options) => {
-            let CreateOptions { destination, count_rows, work, dump } = &**options;
-            let mut backup = backup(destination, work)?.with(dump.options(verbose));
-            if *count_rows {
+            let CreateOptions { destination, no_count_rows, work, dump } = &**options;
+            let dump = dump.options(verbose);
+            let counts = !no_count_rows && !destination.to_program && dump.format != DumpFormat::Plain;
+            let mut backup = backup(destination, work)?.with(dump);
+            if counts {
                 backup.row_counts = RowCounts::Exact;
             }
             create(context, &backup)

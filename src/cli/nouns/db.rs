@@ -2,6 +2,7 @@
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::Record;
+use super::super::units::{counted, readable};
 use super::object::{self, AlterOptions, ListOptions, assignment, set};
 use super::provision::{self, DeprovisionOptions, ProvisionOptions};
 use clap::{Args, Subcommand, ValueEnum};
@@ -209,23 +210,6 @@ fn question(preview: &DatabaseDropPreview) -> String {
     format!("drop database {:?}{along}?", preview.name)
 }
 
-pub(crate) fn counted<N: TryInto<u64>>(number: N, what: &str) -> String {
-    let number = number.try_into().unwrap_or(u64::MAX);
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-/// A size in the units that PostgreSQL uses.
-pub(crate) fn readable(bytes: u64) -> String {
-    let mut size = bytes;
-    for unit in ["bytes", "kB", "MB", "GB"] {
-        if size < 10 * 1024 {
-            return format!("{size} {unit}");
-        }
-        size /= 1024;
-    }
-    format!("{size} TB")
-}
-
 fn connect_access(context: &Context, verb: &AccessVerb) -> Result<(), Failure> {
     match verb {
         AccessVerb::Show { name } => {
@@ -262,24 +246,6 @@ fn connect_access(context: &Context, verb: &AccessVerb) -> Result<(), Failure> {
                 context.output.say("every role still may connect, by the grant to PUBLIC, which --public revokes");
             }
             Ok(())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::readable;
-
-    #[test]
-    fn sizes_are_printed_in_units_of_1024() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (10_239, "10239 bytes"),
-            (10_240, "10 kB"),
-            (7_700_000, "7519 kB"),
-            (u64::MAX, "16777215 TB"),
-        ] {
-            assert_eq!(readable(bytes), text);
         }
     }
 }

@@ -2,10 +2,11 @@
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::Record;
-use super::db::readable;
+use super::super::units::readable;
 use clap::Args;
 use pgsteward::{Cluster, Sessions};
 use postgres::Row;
+use postgres::types::FromSql;
 use serde_json::Value;
 
 #[derive(Args)]
@@ -26,6 +27,11 @@ fn ask(cluster: &Cluster, question: &str) -> pgsteward::Result<Vec<Row>> {
     cluster.execute(question, &[])
 }
 
+/// A value of an answer. The server may say what this program cannot read: a name in another encoding.
+fn value<T: for<'a> FromSql<'a>>(row: &Row, place: usize) -> pgsteward::Result<T> {
+    Ok(row.try_get(place)?)
+}
+
 fn server(context: &Context) -> Result<(), Failure> {
     let cluster = &context.cluster;
     let question = "SELECT current_user::text, session_user::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, \
@@ -39,23 +45,23 @@ fn server(context: &Context) -> Result<(), Failure> {
     let row =
         rows.first().ok_or_else(|| Failure::invalid("answer of the server", "it does not know the current role"))?;
     let sessions = cluster.sessions(&Sessions::new().all())?;
-    let text = |place: usize| Value::from(row.get::<_, String>(place));
-    let truth = |place: usize| Value::from(row.get::<_, bool>(place));
+    let text = |place| value::<String>(row, place).map(Value::from);
+    let truth = |place| value::<bool>(row, place).map(Value::from);
     context.output.record(&vec![
         ("version", cluster.version().to_string().into()),
-        ("standby", truth(6)),
-        ("started", text(7)),
-        ("port", row.get::<_, i32>(8).into()),
+        ("standby", truth(6)?),
+        ("started", text(7)?),
+        ("port", value::<i32>(row, 8)?.into()),
         ("database", cluster.current_database().into()),
-        ("role", text(0)),
-        ("login_role", text(1)),
-        ("superuser", truth(2)),
-        ("create_role", truth(3)),
-        ("create_database", truth(4)),
-        ("replication", truth(5)),
-        ("signal_sessions", truth(10)),
-        ("run_commands", truth(11)),
-        ("databases", row.get::<_, i64>(9).into()),
+        ("role", text(0)?),
+        ("login_role", text(1)?),
+        ("superuser", truth(2)?),
+        ("create_role", truth(3)?),
+        ("create_database", truth(4)?),
+        ("replication", truth(5)?),
+        ("signal_sessions", truth(10)?),
+        ("run_commands", truth(11)?),
+        ("databases", value::<i64>(row, 9)?.into()),
         ("other_sessions", sessions.len().into()),
     ])
 }
@@ -68,13 +74,13 @@ fn databases(context: &Context) -> Result<(), Failure> {
         FROM pg_catalog.pg_database d ORDER BY datname";
     let mut records: Vec<Record> = Vec::new();
     for row in ask(&context.cluster, question)? {
-        let size = row.get::<_, Option<i64>>(2).and_then(|size| u64::try_from(size).ok());
+        let size = value::<Option<i64>>(&row, 2)?.and_then(|size| u64::try_from(size).ok());
         records.push(vec![
-            ("name", row.get::<_, String>(0).into()),
-            ("owner", row.get::<_, String>(1).into()),
+            ("name", value::<String>(&row, 0)?.into()),
+            ("owner", value::<String>(&row, 1)?.into()),
             ("size", size.into()),
             ("readable_size", size.map(readable).into()),
-            ("sessions", row.get::<_, i64>(3).into()),
+            ("sessions", value::<i64>(&row, 3)?.into()),
         ]);
     }
     let names = ["name", "owner", "size", "readable_size", "sessions"];

@@ -2,7 +2,7 @@
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::on_one_line;
-use super::db::readable;
+use super::super::units::readable;
 use super::kinds::{Noun, names, record};
 use clap::{Args, Subcommand};
 use pgsteward::{Cluster, Collection, Error, Fields, Object};

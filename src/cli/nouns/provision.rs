@@ -4,7 +4,7 @@ use super::super::exit::Failure;
 use super::super::interrupt;
 use super::super::output::Record;
 use super::super::progress::Progress;
-use super::db::{counted, readable};
+use super::super::units::{counted, readable};
 use super::object::{assignment, set};
 use clap::{Args, ValueEnum};
 use pgsteward::backup::{Backup, Existing};
@@ -324,7 +324,7 @@ impl DeprovisionOptions {
     fn back_up(&self, folder: &Path, client: &ClientDatabase, there: &Cluster) -> pgsteward::Result<()> {
         let mut backup = Backup::on_client(folder.join(file_name(&client.database)));
         backup.existing = if self.replace { Existing::Replace } else { Existing::Refuse };
-        let ended = |_: &pgsteward::backup::Progress<'_>| match interrupt::happened() {
+        let ended = |_: &pgsteward::backup::Progress<'_>| match interrupt::is_passed_on() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };

@@ -5,9 +5,9 @@ use self::options::RestoreArguments;
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::{self, on_one_line};
+use super::super::units::{counted, readable};
 use super::backup::dump_options::FormatName;
 use super::backup::work::{Work, list, named, warn, watched};
-use super::db::{counted, readable};
 use super::object::{self, assignment, set};
 use clap::{ArgGroup, Args};
 use pgsteward::backup::{

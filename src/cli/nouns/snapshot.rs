@@ -2,7 +2,7 @@
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::Record;
-use super::db::{counted, readable};
+use super::super::units::{counted, readable, size};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo};
 use pgsteward::snapshot::{
@@ -119,17 +119,6 @@ fn age(text: &str) -> Result<Duration, String> {
     let span: Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
     Duration::try_from(duration).map_err(|_| "an age is not below zero".into())
-}
-
-/// As PostgreSQL writes sizes.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits).unwrap_or_default();
-    let power = ["bytes", "kB", "MB", "GB", "TB"].iter().position(|known| *known == unit.trim());
-    let power = if unit.is_empty() { Some(0) } else { power }.and_then(|power| u32::try_from(power).ok());
-    let factor = power.and_then(|power| 1024_u64.checked_pow(power));
-    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.ok_or_else(|| "a number of bytes was expected, or one with kB, MB, GB or TB".into())
 }
 
 pub(crate) fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
@@ -351,23 +340,16 @@ fn prune(context: &Context, arguments: &PruneArguments) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{age, size};
+    use super::age;
     use std::time::Duration;
 
     #[test]
-    fn ages_and_sizes_are_read_with_their_units() {
+    fn ages_are_read_with_their_units() {
         for (text, hours) in [("7d", 168), ("12h", 12), ("2w", 336), ("1d 1h", 25), ("P1D", 24)] {
             assert_eq!(age(text), Ok(Duration::from_secs(hours * 3600)), "{text}");
         }
         for text in ["", "7", "-1d", "1month", "d"] {
             assert!(age(text).is_err(), "{text}");
-        }
-        for (text, bytes) in [("0", 0), ("7", 7), ("2kB", 2048), ("3 MB", 3 << 20), ("1GB", 1 << 30), ("2TB", 2 << 40)]
-        {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "GB", "-1", "1.5GB", "1gb", "99999999TB", "1 ", "é"] {
-            assert!(size(text).is_err(), "{text}");
         }
     }
 }

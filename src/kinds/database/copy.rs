@@ -250,8 +250,8 @@ impl Database {
     /// Who is in the way of a copy of a database.
     pub(super) fn users_of(template: &str) -> Sql {
         sql!(
-            "SELECT pg_catalog.concat('session ', a.pid, ' of role \"', a.usename, \
-             '\", application \"' || NULLIF(a.application_name, '') || '\"') AS who \
+            "SELECT pg_catalog.concat('session ', a.pid, ' of role \"', a.usename, '\"', \
+             ', application \"' || NULLIF(a.application_name, '') || '\"') AS who \
              FROM pg_catalog.pg_stat_activity a \
              WHERE a.datname = {} AND a.usesysid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() \
              UNION ALL SELECT pg_catalog.concat('prepared transaction \"', x.gid, '\"') \
