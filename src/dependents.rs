@@ -37,7 +37,8 @@ impl<T: Depended> Object<T> {
     /// # Errors
     /// [`Error::Server`](crate::Error::Server), [`Error::Connection`](crate::Error::Connection).
     pub fn dependents(&self) -> Result<Vec<String>> {
-        // What goes with an object: what depends on it, and the whole of which it is a part, such as the view of a rule.
+        // What goes with an object: what depends on it, and the whole of which it is a part: the view of a rule, the
+        // foreign key whose constraint on a partition it is.
         // Of these the server names what depends on something by a use, and not as a part of what goes; a column
         // not if its table goes.
         let question = sql!(
@@ -46,7 +47,7 @@ impl<T: Depended> Object<T> {
              d.classid, d.objid, d.objsubid, d.deptype IN ('n', 'x') AS is_use \
              FROM pg_catalog.pg_depend d WHERE d.deptype <> 'p' \
              UNION ALL SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid, d.refobjsubid, true \
-             FROM pg_catalog.pg_depend d WHERE d.deptype = 'i' AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass\
+             FROM pg_catalog.pg_depend d WHERE d.deptype = 'i'\
              ), going AS (\
              SELECT {}::pg_catalog.regclass::pg_catalog.oid AS classid, {}::pg_catalog.oid AS objid, 0 AS objsubid \
              UNION SELECT e.classid, e.objid, e.objsubid FROM going g JOIN edge e \
