@@ -444,7 +444,7 @@ fn a_program_that_was_killed_is_taken_up_where_it_was() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes; scripts/soak runs it"]
 fn two_hundred_databases_and_twenty_kills() {
     let started = Instant::now();
     let mut killing = Killing::new(200, 50);
