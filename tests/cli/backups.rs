@@ -1,5 +1,5 @@
 //! `pgsteward backup` and `pgsteward restore`.
-use crate::support::{Ended, answer, cluster, end, fresh, program, run, server, unique};
+use crate::support::{Ended, answer, cluster, end, fresh, program, programs, run, server, unique};
 use pgsteward::{Cluster, Database, Ident, sql};
 use serde_json::json;
 use std::fs;
@@ -7,24 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// The directory of client programs that can dump the server; none, and a line that says so, where there is none.
-fn programs() -> Option<String> {
-    let major = cluster().version().major();
-    let named = std::env::var_os("PGSTEWARD_CLIENT_BIN").map(PathBuf::from);
-    let usual = (major..=18).map(|major| format!("/usr/lib/postgresql/{major}/bin").into());
-    let all = named.into_iter().chain([server().bin().to_owned()]).chain(usual);
-    let found = all.into_iter().find(|directory| version_of(&directory.join("pg_dump")) >= Some(major));
-    if found.is_none() {
-        println!("SKIPPED: pg_dump is not installed");
-    }
-    found.map(|path| path.to_str().unwrap().to_owned())
-}
-
-fn version_of(program: &Path) -> Option<u32> {
-    let printed = String::from_utf8(Command::new(program).arg("--version").output().ok()?.stdout).ok()?;
-    printed.split("(PostgreSQL) ").nth(1)?.split(['.', ' ', '\n']).next()?.parse().ok()
-}
 
 /// A directory that is removed when this is dropped. Everybody may write to it: the server may be another user.
 struct Folder(PathBuf);

@@ -3,6 +3,7 @@ use pgsteward::testing::TestServer;
 use pgsteward::{Cluster, Ident, sql};
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +31,25 @@ pub fn fresh() -> Cluster {
 pub fn unique(start: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{start}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The directory of client programs that can dump the server; none, and a line that says so, where there is none.
+/// `PGSTEWARD_CLIENT_BIN` names one that is not in the usual place.
+pub fn programs() -> Option<String> {
+    let major = server().major();
+    let named = std::env::var_os("PGSTEWARD_CLIENT_BIN").map(PathBuf::from);
+    let usual = (major..=18).map(|major| format!("/usr/lib/postgresql/{major}/bin").into());
+    let all = named.into_iter().chain([server().bin().to_owned()]).chain(usual);
+    let found = all.into_iter().find(|directory| version_of(&directory.join("pg_dump")) >= Some(major));
+    if found.is_none() {
+        println!("SKIPPED: pg_dump is not installed");
+    }
+    found.map(|path| path.to_str().unwrap().to_owned())
+}
+
+fn version_of(program: &Path) -> Option<u32> {
+    let printed = String::from_utf8(Command::new(program).arg("--version").output().ok()?.stdout).ok()?;
+    printed.split("(PostgreSQL) ").nth(1)?.split(['.', ' ', '\n']).next()?.parse().ok()
 }
 
 /// The program, knowing nothing but what it is given.

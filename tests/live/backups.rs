@@ -1,5 +1,5 @@
 //! Dumps of databases, and their way back.
-use crate::support::{CancelledOnce, connect, fresh, major, server, unique, wait_until};
+use crate::support::{CancelledOnce, connect, fresh, major, programs, server, unique, version_of, wait_until};
 use pgsteward::backup::{
     Backup, BackupReport, Compression, Content, DumpFormat, DumpOptions, Existing, GlobalsOptions, Manifest,
     MessageKind, OnError, Place, Progress, Restore, RestoreOptions, RestoreTarget, RestoreTransaction, RowCounts,
@@ -14,24 +14,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// The directory of client programs that can dump the server; none, and a line that says so, where there is none.
-/// `PGSTEWARD_CLIENT_BIN` names one that is not in the usual place.
-fn programs() -> Option<PathBuf> {
-    let named = std::env::var_os("PGSTEWARD_CLIENT_BIN").map(PathBuf::from);
-    let usual = (major()..=18).map(|major| format!("/usr/lib/postgresql/{major}/bin").into());
-    let all = named.into_iter().chain([server().bin().to_owned()]).chain(usual);
-    let found = all.into_iter().find(|directory| version_of(&directory.join("pg_dump")) >= Some(major()));
-    if found.is_none() {
-        println!("SKIPPED: pg_dump is not installed");
-    }
-    found
-}
-
-fn version_of(program: &Path) -> Option<u32> {
-    let printed = String::from_utf8(Command::new(program).arg("--version").output().ok()?.stdout).ok()?;
-    printed.split("(PostgreSQL) ").nth(1)?.split(['.', ' ', '\n']).next()?.parse().ok()
-}
 
 /// A directory that is removed when this is dropped. Everybody may write to it: the server may be another user.
 struct Folder(PathBuf);

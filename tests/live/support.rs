@@ -2,6 +2,8 @@
 use pgsteward::testing::TestServer;
 use pgsteward::{Canceller, Cluster, Ident, Script, sql};
 use postgres::{Client, NoTls};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -39,6 +41,25 @@ pub fn unique(start: &str) -> String {
 /// The major version of the server.
 pub fn major() -> u32 {
     server().major()
+}
+
+/// The directory of client programs that can dump the server; none, and a line that says so, where there is none.
+/// `PGSTEWARD_CLIENT_BIN` names one that is not in the usual place.
+pub fn programs() -> Option<PathBuf> {
+    let named = std::env::var_os("PGSTEWARD_CLIENT_BIN").map(PathBuf::from);
+    let usual = (major()..=18).map(|major| format!("/usr/lib/postgresql/{major}/bin").into());
+    let all = named.into_iter().chain([server().bin().to_owned()]).chain(usual);
+    let found = all.into_iter().find(|directory| version_of(&directory.join("pg_dump")) >= Some(major()));
+    if found.is_none() {
+        println!("SKIPPED: pg_dump is not installed");
+    }
+    found
+}
+
+/// The major version of a program of PostgreSQL's; none where it is not there.
+pub fn version_of(program: &Path) -> Option<u32> {
+    let printed = String::from_utf8(Command::new(program).arg("--version").output().ok()?.stdout).ok()?;
+    printed.split("(PostgreSQL) ").nth(1)?.split(['.', ' ', '\n']).next()?.parse().ok()
 }
 
 /// The statements, for comparison.
