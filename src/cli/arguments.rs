@@ -7,7 +7,8 @@ use std::path::PathBuf;
 /// Administer a PostgreSQL cluster.
 ///
 /// Connects as psql does: what is not given comes from the service file, the environment (PGHOST, PGUSER, ...) and
-/// ~/.pgpass. Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 denied, 6 declined, 130 interrupted.
+/// ~/.pgpass. Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 denied, 6 declined; 129, 130 and 143 ended by
+/// SIGHUP, Ctrl-C and SIGTERM.
 #[derive(Parser)]
 #[command(name = "pgsteward", version, disable_help_flag = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {

@@ -8,14 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) const DONE: u8 = 0;
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
 const CONFLICT: u8 = 4;
 const DENIED: u8 = 5;
 const DECLINED: u8 = 6;
-/// As a shell has it for SIGINT.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Why the program did not do what it was told.
 pub(crate) enum Failure {
@@ -57,8 +55,8 @@ impl Failure {
     }
 
     fn code(&self) -> u8 {
-        if interrupt::happened() {
-            return INTERRUPTED;
+        if let Some(code) = interrupt::exit_code() {
+            return code;
         }
         match self {
             Self::Declined(_) => DECLINED,

@@ -1,12 +1,13 @@
 //! `pgsteward backup` and `pgsteward restore`.
-use crate::support::{Ended, answer, cluster, end, fresh, program, programs, run, server, unique};
+use crate::support::{
+    Ended, answer, cluster, end, end_by, end_by_all, fresh, interrupt, program, programs, run, server, unique,
+};
 use pgsteward::{Cluster, Database, Ident, sql};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// A directory that is removed when this is dropped. Everybody may write to it: the server may be another user.
 struct Folder(PathBuf);
@@ -426,48 +427,68 @@ fn steps_are_told_with_v_and_not_otherwise() {
     assert_eq!(told("c", &["-v", "--quiet"]), "");
 }
 
-/// Runs the program until something is so, sends it SIGINT, and waits for its end.
-fn interrupted(command: &mut Command, is_so: impl Fn() -> bool) -> Ended {
-    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let told = Instant::now();
-    while child.try_wait().unwrap().is_none() && told.elapsed() < Duration::from_secs(15) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    // If it has not ended by itself, there is no exit code.
-    let _ = child.kill();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+/// Whether a session in a database waits for a lock.
+fn waits(database: &str) -> bool {
+    let question = "SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+    !cluster().execute(question, &[&database]).unwrap().is_empty()
 }
 
 #[test]
-fn ctrl_c_ends_a_dump_and_leaves_nothing_of_it() {
+fn ctrl_c_sigterm_and_sighup_end_a_dump_and_leave_nothing_of_it() {
     let Some(programs) = programs() else { return };
     let ((shop, name), folder) = (shop(), Folder::new());
     let path = folder.file("a");
-    let waits = || {
-        let question = "SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
-        !cluster().execute(question, &[&name]).unwrap().is_empty()
-    };
     let on_server = ["--on-server", "--server-role", "postgres"].as_slice();
     // pg_dump waits for the table, or who counts its rows does.
-    for (on, counting) in [(&[][..], "--no-count-rows"), (&[], "-q"), (on_server, "--no-count-rows"), (on_server, "-q")]
-    {
+    let ways = [
+        ("INT", 130, &[][..], "--no-count-rows"),
+        ("INT", 130, &[], "-q"),
+        ("INT", 130, on_server, "--no-count-rows"),
+        ("INT", 130, on_server, "-q"),
+        ("TERM", 143, &[], "--no-count-rows"),
+        ("TERM", 143, on_server, "-q"),
+        ("HUP", 129, &[], "-q"),
+    ];
+    for (signal, code, on, counting) in ways {
         shop.execute("BEGIN; LOCK TABLE item", &[]).unwrap();
         let mut command = program(server());
         command.env("PGDATABASE", &name).args(["backup", "create", &path, "--programs", &programs, counting]).args(on);
-        let ended = interrupted(&mut command, waits).with(130);
+        let ended = end_by(signal, &mut command, || waits(&name)).with(code);
         assert!(ended.stdout.is_empty() && ended.stderr.starts_with("error: "), "{ended:?}");
-        assert!(!waits());
-        assert_eq!(folder.names(), Vec::<String>::new(), "{on:?}");
+        assert!(!waits(&name));
+        assert_eq!(folder.names(), Vec::<String>::new(), "{signal} {on:?}");
         shop.execute("ROLLBACK", &[]).unwrap();
     }
+}
+
+#[test]
+fn a_signal_that_comes_twice_does_not_keep_the_program_from_clearing_up() {
+    let Some(programs) = programs() else { return };
+    let ((shop, name), folder) = (shop(), Folder::new());
+    for (signals, code) in [(["TERM"; 3], 143), (["HUP"; 3], 129)] {
+        shop.execute("BEGIN; LOCK TABLE item", &[]).unwrap();
+        let mut command = program(server());
+        command.env("PGDATABASE", &name).args(["backup", "create", &folder.file("a"), "--programs", &programs]);
+        let ended = end_by_all(&signals, &mut command, || waits(&name)).with(code);
+        assert!(ended.stderr.starts_with("error: ") && !waits(&name), "{ended:?}");
+        assert_eq!(folder.names(), Vec::<String>::new());
+        shop.execute("ROLLBACK", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_program_that_nohup_started_does_not_hear_sighup() {
+    let Some(programs) = programs() else { return };
+    let ((shop, name), folder) = (shop(), Folder::new());
+    let plain = program(server());
+    let mut nohup = Command::new("nohup");
+    nohup.arg(plain.get_program()).env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    nohup.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    nohup.env("PGDATABASE", &name).args(["backup", "create", &folder.file("a"), "--programs", &programs]);
+    shop.execute("BEGIN; LOCK TABLE item", &[]).unwrap();
+    // It would be the first that came.
+    end_by_all(&["HUP", "TERM"], &mut nohup, || waits(&name)).with(143);
+    assert_eq!(folder.names(), Vec::<String>::new());
 }
 
 #[test]
@@ -486,7 +507,7 @@ fn ctrl_c_ends_a_restore_and_the_new_database_is_gone() {
         command.args(["restore", &path, "--programs", &programs]).args(target);
         let all =
             "SELECT FROM pg_stat_activity WHERE application_name = 'pg_restore' AND query LIKE 'COPY public.item %'";
-        interrupted(&mut command, || !cluster().execute(all, &[]).unwrap().is_empty()).with(130);
+        interrupt(&mut command, || !cluster().execute(all, &[]).unwrap().is_empty()).with(130);
         let left = "SELECT datname FROM pg_database WHERE datname = $1 OR datname LIKE 'pgsteward_verify_%'";
         assert!(cluster().execute(left, &[&copy]).unwrap().is_empty(), "{target:?}");
     }

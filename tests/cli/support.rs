@@ -104,18 +104,33 @@ pub fn answer_in(database: &str, arguments: &[&str], answer: &str) -> Ended {
 
 /// Runs the program, and presses Ctrl-C when it is time. It has to end soon then.
 pub fn interrupt(command: &mut Command, is_time: impl Fn() -> bool) -> Ended {
-    let child = command.spawn().unwrap();
+    end_by("INT", command, is_time)
+}
+
+/// Runs the program, and sends it a signal when it is time. It has to end soon then.
+pub fn end_by(signal: &str, command: &mut Command, is_time: impl Fn() -> bool) -> Ended {
+    end_by_all(&[signal], command, is_time)
+}
+
+/// The same with several signals, one at once after the other.
+pub fn end_by_all(signals: &[&str], command: &mut Command, is_time: impl Fn() -> bool) -> Ended {
+    let mut child = command.spawn().unwrap();
     let pid = child.id().to_string();
     let began = Instant::now();
     while !is_time() {
         assert!(began.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let pressed = Instant::now();
-    Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    let ended = ended(child);
-    assert!(pressed.elapsed() < Duration::from_secs(30), "{ended:?}");
-    ended
+    let sent = Instant::now();
+    for signal in signals {
+        Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+    }
+    while child.try_wait().unwrap().is_none() && sent.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // If it has not ended by itself, there is no exit code.
+    let _ = child.kill();
+    ended(child)
 }
 
 /// Whether a session with this application_name waits for a lock.

@@ -1,5 +1,5 @@
 //! Verbs about the cluster as a whole, and what holds for all verbs.
-use crate::support::{answer, cluster, end, fresh, program, run, run_in, server, unique};
+use crate::support::{answer, cluster, end, end_by, fresh, program, run, run_in, server, unique};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Role};
 use std::io::Write;
@@ -245,4 +245,34 @@ fn ctrl_c_cancels_the_statement_on_the_server() {
         assert!(began.elapsed() < Duration::from_secs(40));
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_signal_at_any_moment_leaves_pg_hba_conf_as_it_was_or_wholly_changed() {
+    const ROUNDS: u32 = 12;
+    let server = TestServer::start().unwrap();
+    let data = server.data_directory();
+    let text = || std::fs::read_to_string(data.join("pg_hba.conf")).unwrap();
+    let add = |rule: &str| {
+        let mut command = program(&server);
+        command.args(["hba", "add", rule, "--at", "0"]);
+        command
+    };
+    let began = Instant::now();
+    end(&mut add("host first app 10.0.0.0/8 reject"), "").with(0);
+    let whole = began.elapsed();
+    for round in 0..ROUNDS {
+        let (old, rule) = (text(), format!("host round{round} app 10.0.0.0/8 reject"));
+        let (signal, code) = [("TERM", 143), ("HUP", 129), ("INT", 130)][round as usize % 3];
+        let until = Instant::now() + whole * round / ROUNDS;
+        let ended = end_by(signal, &mut add(&rule), || Instant::now() >= until);
+        let name = format!("round{round} ");
+        let others: String = text().split_inclusive('\n').filter(|line| !line.contains(&name)).collect();
+        assert_eq!((others == old, text() == old), (true, ended.code != 0), "{ended:?}");
+        // -1: before it was connected, and had anything to undo.
+        assert!([-1, 0, code].contains(&ended.code), "{ended:?}");
+        let names = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(names.filter(|name| name.ends_with("-new")).collect::<Vec<_>>(), Vec::<String>::new());
+    }
+    end(&mut add("host last app 10.0.0.0/8 reject"), "").with(0);
 }
