@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Error(Error),
     /// Something was not so well, and was said already.
     Said,
+    /// What went wrong with each of several was said already; the exit code that all of it has.
+    SaidOfEach(u8),
     /// Nothing was done because whoever was asked did not say yes.
     Declined(String),
     /// Nothing was done, because others depend on it.
@@ -46,11 +48,20 @@ impl Failure {
         Self::Error(Error::Invalid { what: what.into(), why: why.into() })
     }
 
+    /// What went wrong with several, and was said already: the exit code is that of each, if they are all the same.
+    pub(crate) fn said<'e>(errors: impl IntoIterator<Item = &'e Error>) -> Self {
+        let mut codes = errors.into_iter().map(code_of);
+        match codes.next() {
+            Some(first) if codes.all(|code| code == first) => Self::SaidOfEach(first),
+            _ => Self::Said,
+        }
+    }
+
     /// Says it on standard error.
     pub(crate) fn report(&self, global: &GlobalArguments) -> ExitCode {
         match self {
             Self::Error(error) => output::complain(global.color, &error.to_string()),
-            Self::Said | Self::NobodyReads => {}
+            Self::Said | Self::SaidOfEach(_) | Self::NobodyReads => {}
             Self::Declined(why) | Self::Depended(why) => output::complain(global.color, why),
         }
         ExitCode::from(self.code())
@@ -64,6 +75,7 @@ impl Failure {
             Self::Declined(_) => DECLINED,
             Self::Depended(_) => CONFLICT,
             Self::Said => FAILED,
+            Self::SaidOfEach(code) => *code,
             Self::NobodyReads => DONE,
             Self::Error(error) => code_of(error),
         }

@@ -27,7 +27,7 @@ impl Database {
     }
 
     /// The statements of [`drop_force`](Object::drop_force).
-    pub(super) fn to_drop_force(&self, server: &ServerVersion) -> Script {
+    pub(crate) fn to_drop_force(&self, server: &ServerVersion) -> Script {
         let mut script = Script::new();
         if server.at_least(13) {
             script.add_alone(sql!("DROP DATABASE {} WITH (FORCE)", Ident(&self.name)), Vec::new());
