@@ -83,6 +83,8 @@ impl Failure {
 }
 
 fn code_of(error: &Error) -> u8 {
+    /// What an error calls a text that is in no file.
+    const GIVEN: [&str; 2] = ["the rule", "the address"];
     /// Something is in use, or others depend on it.
     const IN_THE_WAY: [&str; 2] = ["55006", "2BP01"];
     /// A database, a schema, a relation, a routine, or something else of that name is there.
@@ -92,6 +94,8 @@ fn code_of(error: &Error) -> u8 {
     let sqlstate = error.code().map_or("", |code| code.code());
     match error {
         Error::Invalid { .. } => USAGE,
+        // What was given on the command line, and not a file of the server's.
+        Error::Hba { file, .. } if GIVEN.contains(&file.as_str()) => USAGE,
         error if error.is_not_found() => NOT_FOUND,
         Error::AlreadyExists { .. } | Error::Conflict { .. } | Error::InUse { .. } => CONFLICT,
         Error::Denied { .. } => DENIED,
