@@ -9,6 +9,7 @@ use crate::version::ServerVersion;
 
 /// What becomes of the sessions in a database that takes no new ones, or that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OpenSessions {
     /// They go on. A copy is refused then.
     Stay,
