@@ -224,7 +224,9 @@ fn clients_are_dropped_when_it_was_said_and_answered_that_they_go() {
     provisioned(&start, &format!("{start}_{{1..2}}"));
     let _session = Cluster::connect(&server().dsn_for(&format!("{start}_1"), "postgres")).unwrap();
     let deprovision = |more: &[&str], typed: &str| answer(&[&["db", "deprovision", &names], more].concat(), typed);
-    run(&["db", "deprovision", &names]).with(2);
+    let neither = run(&["db", "deprovision", &names]).with(2);
+    assert!(neither.stderr.contains("--archive <FOLDER>|--no-archive"), "{neither:?}");
+    run(&["db", "deprovision", &names, "--archive", "a", "--no-archive"]).with(2);
     let plan = deprovision(&["--no-archive", "--plan"], "").with(0);
     assert!(plan.stdout.contains(&format!("DROP DATABASE \"{start}_1\"")) && plan.stderr.is_empty(), "{plan:?}");
     assert!(plan.stdout.contains(&format!("DROP ROLE \"{start}_2\";\n")) && !plan.stdout.contains("_3"), "{plan:?}");

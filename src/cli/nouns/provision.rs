@@ -6,7 +6,7 @@ use super::super::output::Record;
 use super::super::progress::Progress;
 use super::super::units::{counted, readable};
 use super::object::{assignment, set};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use pgsteward::backup::{Backup, Existing};
 use pgsteward::{
     ClientDatabase, Cluster, DatabaseDropPreview, DeprovisionReport, Error, LoadAs, Provision, ProvisionEvent,
@@ -243,14 +243,15 @@ fn print(
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what_is_kept").args(["archive", "no_archive"]).required(true)))]
 pub(crate) struct DeprovisionOptions {
     #[command(flatten)]
     clients: Clients,
     /// A folder: each database is dumped into a file NAME.dump there before it is dropped
-    #[arg(long, value_name = "FOLDER", required_unless_present = "no_archive")]
+    #[arg(long, value_name = "FOLDER")]
     archive: Option<PathBuf>,
     /// Drop without an archive
-    #[arg(long, conflicts_with = "archive")]
+    #[arg(long)]
     no_archive: bool,
     /// Replace dumps that are in the folder already
     #[arg(long, requires = "archive")]
