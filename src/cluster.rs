@@ -156,9 +156,12 @@ impl Cluster {
         self.beside_in(self.current_database())
     }
 
-    /// A cluster on a connection of its own to a database, which is not kept.
+    /// A cluster on a connection of its own to a database, which is not kept. In a plan, of the same plan.
     pub(crate) fn beside_in(&self, database: &str) -> Result<Cluster> {
-        Ok(Self::new(self.session().beside(database)?))
+        let there = Self::with_plan(self.session().beside(database)?, None, self.inner.planning.clone());
+        let Some(scope) = &self.inner.plan else { return Ok(there) };
+        let inside = Scope { recorder: scope.recorder.elsewhere(database), root: there.clone() };
+        Ok(Self::with_plan(there.inner.session.clone(), Some(inside), self.inner.planning.clone()))
     }
 
     pub(crate) fn is_connected_to(&self, database: &str) -> bool {

@@ -94,21 +94,23 @@ pub(crate) fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Reads files to their ends and refuses what could not be loaded, as far as that shows without a server; and what can
-/// be read only once, as a pipe.
-pub(crate) fn check(files: &[PathBuf]) -> Result<()> {
-    for file in files {
+/// be read only once, as a pipe. Returns how many statements each has.
+pub(crate) fn check(files: &[PathBuf]) -> Result<Vec<u64>> {
+    let check = |file: &PathBuf| {
         if !fs::metadata(file).map_err(|error| Error::io(format!("read {file:?}"), error))?.is_file() {
             return Err(Error::invalid(format!("{file:?}"), "it is no file, and cannot be read for each client anew"));
         }
-        let mut source = Source::open(file)?;
+        let (mut source, mut statements) = (Source::open(file)?, 0);
         while let Some(statement) = source.statement()? {
             refuse(&source, &statement)?;
+            statements += 1;
             if statement.sort == Sort::Copy {
                 while source.data()?.is_some() {}
             }
         }
-    }
-    Ok(())
+        Ok(statements)
+    };
+    files.iter().map(check).collect()
 }
 
 /// What has the server read strings as they were read here.

@@ -18,7 +18,8 @@ struct Step {
     script: Script,
     /// The database that it is for, where that is not the plan's own.
     elsewhere: Option<String>,
-    apply: Apply,
+    /// None where the step before does it too.
+    apply: Option<Apply>,
 }
 
 type Apply = Box<dyn FnOnce(&Cluster) -> Result<()> + Send>;
@@ -33,7 +34,16 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Keeps a write: what it would send, and how to do it.
     pub(crate) fn record(&self, script: Script, apply: impl FnOnce(&Cluster) -> Result<()> + Send + 'static) {
-        let step = Step { script, elsewhere: self.elsewhere.clone(), apply: Box::new(apply) };
+        self.keep(script, Some(Box::new(apply)));
+    }
+
+    /// Keeps what the write before this one would send besides: later, or in another database.
+    pub(crate) fn record_rest(&self, script: Script) {
+        self.keep(script, None);
+    }
+
+    fn keep(&self, script: Script, apply: Option<Apply>) {
+        let step = Step { script, elsewhere: self.elsewhere.clone(), apply };
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
     }
 
@@ -91,9 +101,10 @@ impl Step {
     }
 
     fn apply(self, cluster: &Cluster) -> Result<()> {
+        let Some(apply) = self.apply else { return Ok(()) };
         match &self.elsewhere {
-            Some(database) => (self.apply)(&cluster.database(database)?),
-            None => (self.apply)(cluster),
+            Some(database) => apply(&cluster.database(database)?),
+            None => apply(cluster),
         }
     }
 }

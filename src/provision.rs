@@ -6,7 +6,6 @@ use crate::kind::Kind;
 use crate::kinds::{Database, Role};
 use crate::load;
 use crate::password::Password;
-use crate::plan;
 use crate::sql::Ident;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -18,6 +17,8 @@ mod making;
 mod mark;
 mod names;
 mod password_file;
+mod planned;
+mod recipe;
 mod state;
 
 pub use deprovision::DeprovisionReport;
@@ -137,7 +138,7 @@ impl Provision {
             if values.is_empty() {
                 return Err(Error::invalid(format!("setting {name:?}"), "it has no value"));
             }
-            making::set("sample", name, values).check()?;
+            recipe::set("sample", name, values).check()?;
         }
         match self.password_file {
             Some(_) => self.clients.iter().try_for_each(password_file::check),
@@ -191,7 +192,8 @@ pub struct ProvisionReport {
     pub skipped: Vec<ClientDatabase>,
     /// Those that could not be made, and why.
     pub failed: Vec<(ClientDatabase, Error)>,
-    /// Those that were not tried: the first ones all failed, the callback said to stop, or it was cancelled.
+    /// Those that were not tried: the first ones all failed, the callback said to stop, or it was cancelled; and in a
+    /// plan those that would be made.
     pub not_tried: Vec<ClientDatabase>,
     /// Databases to which everybody may connect, and so these roles: `postgres`, `template1`, and perhaps others that
     /// were there before.
@@ -236,6 +238,12 @@ impl Cluster {
     /// log in, so that none is lost when the program is killed; of a client that was then not completed, the line is
     /// worth nothing.
     ///
+    /// In a plan it is collected: the statements for each client that is not there, and of each file its name and how many
+    /// statements it has. Nothing is made, the callback hears of nothing, and the clients that would be made are in the
+    /// report's `not_tried`. A plan does not look into the template: what it prints of `public` is for one that is like
+    /// `template1`. [`Plan::apply`](crate::Plan::apply) makes all of them, if there is a password file; its error is that
+    /// of the first client that failed.
+    ///
     /// ```
     /// # fn main() -> pgsteward::Result<()> {
     /// # let server = pgsteward::testing::TestServer::start()?;
@@ -253,22 +261,27 @@ impl Cluster {
     ///
     /// # Errors
     /// Before anything is made: [`Error::Invalid`] for names, options or files that would fail, [`Error::Io`] for files
-    /// that cannot be read and a password file that exists. [`Error::Invalid`] in a transaction and in a plan;
+    /// that cannot be read, [`Error::AlreadyExists`] for a password file that is there. [`Error::Invalid`] in a transaction;
     /// [`Error::Unsupported`] on a connection that was handed in. What goes wrong with one client is in the report.
     pub fn provision(
         &self,
         provision: &Provision,
         progress: impl FnMut(&ProvisionEvent) -> ControlFlow<()>,
     ) -> Result<ProvisionReport> {
-        self.check_outside("provision databases")?;
         provision.check(self)?;
         let mut files = Vec::new();
         for path in &provision.files {
             files.extend(load::files_at(path)?);
         }
-        load::check(&files)?;
+        let statements = load::check(&files)?;
         let mut provision = provision.clone();
         self.choose_template(&mut provision.database)?;
+        if let Some(plan) = self.plan_in_progress()? {
+            let files: Vec<_> = files.into_iter().zip(statements).collect();
+            let open_databases = self.open_databases(&provision.clients)?;
+            return Ok(ProvisionReport { open_databases, ..planned::provision(self, plan, &provision, &files)? });
+        }
+        self.check_outside("provision databases")?;
         let cancelled = Cancellation::of(self.session().family());
         // Before, so that nothing stands between what is made and the report, which may hold the passwords.
         let open_databases = self.open_databases(&provision.clients)?;
@@ -282,11 +295,8 @@ impl Cluster {
         Ok(ProvisionReport { open_databases, ..report? })
     }
 
-    /// Refuses what is collected or undone as a whole: databases are not.
+    /// Refuses what is undone as a whole: databases are not.
     fn check_outside(&self, action: &str) -> Result<()> {
-        if self.plan_in_progress()?.is_some() {
-            return Err(plan::not_in_a_plan("provision and deprovision"));
-        }
         match self.session().is_inside("look for a transaction")? {
             true => Err(Error::invalid(
                 format!("attempt to {action} in a transaction"),

@@ -209,9 +209,13 @@ impl Cluster {
                 }
                 RestoreTarget::NewDatabase(database) => {
                     let made = Made::create(self, (**database).clone())?;
-                    let report = restore.to_database(self, &source, &database.name, &mut watch)?;
-                    made.keep();
-                    Ok(report)
+                    match restore.to_database(self, &source, &database.name, &mut watch) {
+                        Ok(report) => {
+                            made.keep();
+                            Ok(report)
+                        }
+                        Err(error) => Err(made.undo(error)),
+                    }
                 }
             }
         })
@@ -233,13 +237,31 @@ impl<'a> Made<'a> {
     fn keep(mut self) {
         self.database = None;
     }
+
+    /// Drops it.
+    pub(super) fn discard(mut self) -> Result<()> {
+        self.drop_it()
+    }
+
+    /// Drops it after an error, which then says so if that fails.
+    pub(super) fn undo(self, error: Error) -> Error {
+        let name = self.database.as_ref().map(|database| database.name.clone()).unwrap_or_default();
+        match self.discard() {
+            Ok(()) => error,
+            Err(left) => error.and(&format!("database {name:?} is left ({left}); drop it")),
+        }
+    }
+
+    fn drop_it(&mut self) -> Result<()> {
+        let Some(database) = self.database.take() else { return Ok(()) };
+        self.cluster.disconnect_from(&database.name);
+        cancel::in_any_case(|| database.clone().drop_force())
+    }
 }
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        let Some(database) = self.database.take() else { return };
-        self.cluster.disconnect_from(&database.name);
-        if let Err(error) = cancel::in_any_case(|| database.clone().drop_force()) {
+        if let Err(error) = self.drop_it() {
             log::warn!("{error}");
         }
     }

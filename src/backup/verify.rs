@@ -8,7 +8,7 @@ use super::restore::{Made, Restore, Source};
 use super::restore_options::{OnError, RestoreOptions, RestoreTransaction};
 use super::{Place, ProgressCallback, around, check_outside, on_client, on_server, run_command, snapshot};
 use crate::cluster::Cluster;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::nonce;
 use crate::kinds::Database;
 use crate::name::Name;
@@ -37,6 +37,8 @@ pub struct VerifyReport {
     pub rows: Vec<RowDifference>,
     /// The large objects of the manifest and of the scratch database, if they are not as many.
     pub large_objects: Option<(u64, u64)>,
+    /// The scratch database, if it could not be dropped, and why: it is to be dropped by hand.
+    pub left: Option<(String, Error)>,
 }
 
 /// A table with other rows than it should have.
@@ -54,7 +56,8 @@ pub struct RowDifference {
 }
 
 impl VerifyReport {
-    /// Whether all of the dump was restored, and all that was compared is equal.
+    /// Whether all of the dump was restored, and all that was compared is equal. A scratch database that is left says
+    /// nothing of the dump.
     pub fn is_good(&self) -> bool {
         self.errors.is_empty()
             && self.missing.is_empty()
@@ -74,7 +77,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As for [`restore`](Cluster::restore), but what fails within the scratch database is in the report;
-    /// [`Error::Invalid`](crate::Error::Invalid) in a plan, for a dump that comes from a program, and for one that is not what
+    /// [`Error::Invalid`] in a plan, for a dump that comes from a program, and for one that is not what
     /// its manifest tells.
     pub fn verify_backup(&self, restore: &Restore) -> Result<VerifyReport> {
         self.verify_backup_with(restore, &mut |_| ControlFlow::Continue(()))
@@ -91,7 +94,7 @@ impl Cluster {
         check_outside(self, "verify a backup")?;
         if let Place::Program(_) = restore.place {
             let why = "it is read twice; store it in a file first";
-            return Err(crate::Error::invalid("verification of a dump that comes from a program", why));
+            return Err(Error::invalid("verification of a dump that comes from a program", why));
         }
         let mut watch = Watch::new(restore.timeout, progress);
         let run = |words: &[String]| run_command(self, &restore.place, words, restore.timeout);
@@ -115,16 +118,33 @@ fn verify(cluster: &Cluster, restore: &Restore, watch: &mut Watch<'_>) -> Result
     }
     let scratch = scratch(cluster)?;
     let name = scratch.name.clone();
-    let _made = Made::create(cluster, scratch)?;
-    let restored = trial.to_database(cluster, &source, &name, watch)?;
+    let made = Made::create(cluster, scratch)?;
+    match try_in(cluster, &trial, &source, &name, watch) {
+        Ok(mut report) => {
+            report.left = made.discard().err().map(|error| (name, error));
+            Ok(report)
+        }
+        Err(error) => Err(made.undo(error)),
+    }
+}
+
+/// Restores into a database that is there for it, and compares.
+fn try_in(
+    cluster: &Cluster,
+    trial: &Restore,
+    source: &Source<'_>,
+    name: &str,
+    watch: &mut Watch<'_>,
+) -> Result<VerifyReport> {
+    let restored = trial.to_database(cluster, source, name, watch)?;
     let mut report = VerifyReport { manifest: restored.manifest, errors: restored.errors, ..VerifyReport::default() };
-    if !plain {
-        let (dumped, there) = contents(cluster, restore, &source, &name, watch)?;
+    if source.format() != Some(DumpFormat::Plain) {
+        let (dumped, there) = contents(cluster, trial, source, name, watch)?;
         report.objects = dumped.counts();
         report.missing = dumped.definitions_beyond(&there);
         report.unexpected = there.definitions_beyond(&dumped);
     }
-    compare_rows(&cluster.database(&name)?, &mut report, watch)?;
+    compare_rows(&cluster.database(name)?, &mut report, watch)?;
     Ok(report)
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Error(Error),
     /// Something was not so well, and was said already.
     Said,
+    /// What went wrong with each of several was said already; the exit code that all of it has.
+    SaidOfEach(u8),
     /// Nothing was done because whoever was asked did not say yes.
     Declined(String),
     /// Nothing was done, because others depend on it.
@@ -44,11 +46,20 @@ impl Failure {
         Self::Error(Error::Invalid { what: what.into(), why: why.into() })
     }
 
+    /// What went wrong with several, and was said already: the exit code is that of each, if they are all the same.
+    pub(crate) fn said<'e>(errors: impl IntoIterator<Item = &'e Error>) -> Self {
+        let mut codes = errors.into_iter().map(code_of);
+        match codes.next() {
+            Some(first) if codes.all(|code| code == first) => Self::SaidOfEach(first),
+            _ => Self::Said,
+        }
+    }
+
     /// Says it on standard error.
     pub(crate) fn report(&self, global: &GlobalArguments) -> ExitCode {
         match self {
             Self::Error(error) => output::complain(global.color, &error.to_string()),
-            Self::Said | Self::NobodyReads => {}
+            Self::Said | Self::SaidOfEach(_) | Self::NobodyReads => {}
             Self::Declined(why) | Self::Depended(why) => output::complain(global.color, why),
         }
         ExitCode::from(self.code())
@@ -62,6 +73,7 @@ impl Failure {
             Self::Declined(_) => DECLINED,
             Self::Depended(_) => CONFLICT,
             Self::Said => FAILED,
+            Self::SaidOfEach(code) => *code,
             Self::NobodyReads => DONE,
             Self::Error(error) => code_of(error),
         }
@@ -69,6 +81,8 @@ impl Failure {
 }
 
 fn code_of(error: &Error) -> u8 {
+    /// What an error calls a text that is in no file.
+    const GIVEN: [&str; 2] = ["the rule", "the address"];
     /// Something is in use, or others depend on it.
     const IN_THE_WAY: [&str; 2] = ["55006", "2BP01"];
     /// A database, a schema, a relation, a routine, or something else of that name is there.
@@ -78,6 +92,8 @@ fn code_of(error: &Error) -> u8 {
     let sqlstate = error.code().map_or("", |code| code.code());
     match error {
         Error::Invalid { .. } => USAGE,
+        // What was given on the command line, and not a file of the server's.
+        Error::Hba { file, .. } if GIVEN.contains(&file.as_str()) => USAGE,
         error if error.is_not_found() => NOT_FOUND,
         Error::AlreadyExists { .. } | Error::Conflict { .. } | Error::InUse { .. } => CONFLICT,
         Error::Denied { .. } => DENIED,

@@ -81,6 +81,21 @@ impl ValidUntil {
 }
 
 impl Role {
+    /// Forbids logins.
+    fn to_close(&self) -> Sql {
+        sql!("ALTER ROLE {} NOLOGIN", Ident(&self.name))
+    }
+
+    /// The statements of [`drop_after_terminating`](Object::drop_after_terminating), each alone: it must be seen by others
+    /// before the next.
+    pub(crate) fn to_drop_after_terminating(&self, server: &ServerVersion) -> Script {
+        let drop = self.to_drop(DropBehavior::Restrict, server);
+        let before = [self.to_close(), Sessions::of_role(self.oid).to_terminate()];
+        let mut script = Script::new();
+        before.iter().chain(drop.statements()).for_each(|sql| script.add_alone(sql.clone(), Vec::new()));
+        script
+    }
+
     /// A role as `CREATE ROLE name` would make it: it cannot log in, and inherits.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -177,15 +192,9 @@ impl Object<Role> {
     pub fn drop_after_terminating(self) -> Result<()> {
         let (server, oid) = (self.server().clone(), self.server().oid);
         let (cluster, title) = (self.cluster().clone(), self.title());
-        let close = sql!("ALTER ROLE {} NOLOGIN", Ident(&server.name));
         let sessions = Sessions::of_role(oid);
         if let Some(plan) = cluster.plan_in_progress()? {
-            let mut script = Script::new();
-            let drop = server.to_drop(DropBehavior::Restrict, cluster.version());
-            let steps = [close, sessions.to_terminate()].into_iter().chain(drop.statements().cloned());
-            // Alone: each must be seen by others before the next.
-            steps.for_each(|sql| script.add_alone(sql, Vec::new()));
-            let step = server.clone();
+            let (script, step) = (server.to_drop_after_terminating(cluster.version()), server.clone());
             cluster.roles().load_for_plan()?;
             plan.record(script, move |cluster| Object::new(cluster, step).drop_after_terminating());
             cluster.gone::<Role>(&server.name);
@@ -197,7 +206,7 @@ impl Object<Role> {
         }
         self.check_droppable()?;
         let mut closing = self.clone();
-        closing.perform("forbid logins of", close.into())?;
+        closing.perform("forbid logins of", server.to_close().into())?;
         let dropped = end_all(&cluster, sessions.clone(), &title).and_then(|()| self.drop());
         match &dropped {
             // One who was past the check of LOGIN when that was taken away, and appears only now.

@@ -1,5 +1,6 @@
 //! Taking the databases of clients away again.
 use super::making::drop_database;
+use super::planned::{self, Archive};
 use super::state::{self, State};
 use super::{ClientDatabase, check_clients};
 use crate::cancel::{self, Cancellation};
@@ -18,7 +19,7 @@ pub struct DeprovisionReport {
     pub absent: Vec<ClientDatabase>,
     /// Those that could not be dropped, and why.
     pub failed: Vec<(ClientDatabase, Error)>,
-    /// Those that were not tried, because it was cancelled ([`Canceller::cancel`](crate::Canceller::cancel)).
+    /// Those that were not tried, because it was cancelled ([`Canceller::cancel`](crate::Canceller::cancel)), or in a plan.
     pub not_tried: Vec<ClientDatabase>,
 }
 
@@ -31,37 +32,47 @@ impl Cluster {
     ///
     /// It can be called again, and goes on where a program that was killed left off.
     ///
+    /// In a plan the closure is called for each database that would be archived, with a cluster of that plan, so that
+    /// what it changes is collected, a [`backup`](Cluster::backup) too, and nobody is kept out. The report has
+    /// nothing in `dropped` then, and in `not_tried` those that would be. Such a plan is there to be read:
+    /// [`Plan::apply`](crate::Plan::apply) refuses it, because the closure cannot wait until then.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] for names that no server would take, in a transaction and in a plan; [`Error::Unsupported`] on a
-    /// connection that was handed in. What goes wrong with one client is in the report: [`Error::AlreadyExists`] for a database that does not belong to the client's role, or to
-    /// which everybody may connect: `provision` did not make it so.
+    /// [`Error::Invalid`] for names that no server would take, and in a transaction; [`Error::Unsupported`] on a
+    /// connection that was handed in; in a plan those of the closure. What goes wrong with one client is in the report:
+    /// [`Error::AlreadyExists`] for a database that does not belong to the client's role, or to which everybody may
+    /// connect: `provision` did not make it so.
     pub fn deprovision(
         &self,
         clients: &[ClientDatabase],
         mut archive: impl FnMut(&ClientDatabase, &Cluster) -> Result<()>,
     ) -> Result<DeprovisionReport> {
-        self.deprovision_each(clients, |client| {
+        let mut archive = |client: &ClientDatabase| {
             let there = self.beside_in(&client.database)?;
             archive(client, &there)
-        })
+        };
+        self.deprovision_each(clients, Some(&mut archive))
     }
 
     /// Drops the database and the role of each client without an archive, as [`deprovision`](Cluster::deprovision) does
-    /// with one: what is in the databases is lost.
+    /// with one: what is in the databases is lost. In a plan it is collected, and can be applied.
     ///
     /// # Errors
     /// As for [`deprovision`](Cluster::deprovision).
     pub fn deprovision_without_archive(&self, clients: &[ClientDatabase]) -> Result<DeprovisionReport> {
-        self.deprovision_each(clients, |_| Ok(()))
+        self.deprovision_each(clients, None)
     }
 
     fn deprovision_each(
         &self,
         clients: &[ClientDatabase],
-        mut archive: impl FnMut(&ClientDatabase) -> Result<()>,
+        mut archive: Option<Archive<'_>>,
     ) -> Result<DeprovisionReport> {
-        self.check_outside("deprovision databases")?;
         check_clients(clients)?;
+        if let Some(plan) = self.plan_in_progress()? {
+            return planned::deprovision(self, plan, clients, archive);
+        }
+        self.check_outside("deprovision databases")?;
         let worker = self.worker()?;
         let mut report = DeprovisionReport::default();
         let cancelled = Cancellation::of(self.session().family());
@@ -86,7 +97,7 @@ impl Cluster {
         &self,
         client: &ClientDatabase,
         cancelled: &Cancellation,
-        archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
+        archive: &mut Option<Archive<'_>>,
     ) -> Result<bool> {
         // From its end on, the client is incomplete, and any later run knows it.
         match state::look_when_left(self, client)? {
@@ -106,12 +117,15 @@ impl Cluster {
         &self,
         client: &ClientDatabase,
         cancelled: &Cancellation,
-        archive: &mut impl FnMut(&ClientDatabase) -> Result<()>,
+        archive: &mut Option<Archive<'_>>,
     ) -> Result<()> {
         self.roles().refresh();
         let login = self.roles().get(client.role.as_str())?.login;
         state::change(self, client, &State::Complete, &[])?;
-        let archived = self.end_sessions_in(&client.database).and_then(|()| archive(client));
+        let archived = self.end_sessions_in(&client.database).and_then(|()| match archive {
+            Some(archive) => archive(client),
+            None => Ok(()),
+        });
         let closed = archived.and_then(|()| cancelled.check(&format!("drop database {:?}", client.database)));
         let Err(error) = closed.and_then(|()| state::claim(self, client, &State::Complete)) else { return Ok(()) };
         let open: Vec<Sql> = login.then(|| sql!("ALTER ROLE {} LOGIN", Ident(&client.role))).into_iter().collect();

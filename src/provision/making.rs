@@ -1,17 +1,16 @@
 //! Making one client's database and role: all of it or nothing.
-use super::mark::{Process, mark};
 use super::password_file::PasswordFile;
+use super::recipe::{Recipe, drop_role, take_public};
 use super::state::{self, State};
 use super::{ClientDatabase, LoadAs, Provision};
 use crate::cancel::{self, Cancellation};
 use crate::cluster::Cluster;
 use crate::error::Result;
-use crate::kind::Kind;
-use crate::kinds::{Database, Role, verifier};
 use crate::load;
 use crate::password::Password;
+use crate::script::Script;
 use crate::session::Session;
-use crate::sql::{Ident, Lit, Secret, Sql};
+use crate::sql::Sql;
 use std::path::PathBuf;
 
 /// What is to be made.
@@ -26,11 +25,7 @@ pub(super) struct Order<'p> {
 pub(super) struct Maker<'p> {
     cluster: Cluster,
     order: &'p Order<'p>,
-    process: Process,
-    /// Whether the role that logged in, and the one that it became, may do everything.
-    superuser: bool,
-    /// How the server wants verifiers to be made.
-    encryption: String,
+    recipe: Recipe<'p>,
 }
 
 /// What became of a client.
@@ -45,17 +40,8 @@ pub(super) enum Outcome {
 impl<'p> Maker<'p> {
     pub(super) fn new(cluster: &Cluster, order: &'p Order<'p>) -> Result<Self> {
         let cluster = cluster.worker()?;
-        let question = sql!(
-            "SELECT (SELECT pg_catalog.bool_and(r.rolsuper) FROM pg_catalog.pg_roles r \
-             WHERE r.rolname IN (session_user, current_user))::text AS superuser, \
-             pg_catalog.current_setting('password_encryption') AS encryption"
-        );
-        let answers = cluster.session().run("look at the session", &[question])?;
-        let row = answers.iter().flatten().next();
-        let superuser = row.map(|row| row.truth("superuser")).transpose()?.unwrap_or(false);
-        let encryption = row.map(|row| row.text("encryption")).transpose()?.unwrap_or_default();
-        let process = Process::own(&cluster)?;
-        Ok(Self { cluster, order, process, superuser, encryption })
+        let recipe = Recipe::new(&cluster, order.provision)?;
+        Ok(Self { cluster, order, recipe })
     }
 
     /// Makes a client, unless it is there; what was half made before is dropped, and so is what could not be
@@ -68,7 +54,7 @@ impl<'p> Maker<'p> {
             half @ State::Half(_) => {
                 state::claim(&self.cluster, client, &half)?;
                 drop_database(&self.cluster, &client.database)?;
-                Some(client.role.as_str())
+                Some(drop_role(client))
             }
         };
         let made = self.create_role(client, instead).and_then(|()| self.fill(client));
@@ -78,67 +64,37 @@ impl<'p> Maker<'p> {
         })
     }
 
-    /// The role as it is made first: nobody can log in, and its comment says what it is for.
-    fn first_role(&self, client: &ClientDatabase) -> Role {
-        let mut role = self.order.provision.role.clone();
-        role.name.clone_from(&client.role);
-        role.login = false;
-        role.comment = Some(mark(&client.database, &self.process));
-        role
-    }
-
-    /// The database as it is made first: nobody can connect.
-    fn first_database(&self, client: &ClientDatabase) -> Database {
-        let mut database = self.order.provision.database.clone();
-        database.name.clone_from(&client.database);
-        database.owner.clone_from(&client.role);
-        (database.allow_connections, database.comment) = (false, None);
-        database.connection_limit = -1;
-        database
-    }
-
     /// Makes the role, in place of one that was left half made.
-    fn create_role(&self, client: &ClientDatabase, instead: Option<&str>) -> Result<()> {
-        let script = self.first_role(client).to_create(self.cluster.version());
-        script.check()?;
-        let mut statements: Vec<Sql> = instead.map(|role| sql!("DROP ROLE {}", Ident(role))).into_iter().collect();
-        statements.extend(script.statements().cloned());
-        if !self.superuser {
-            // To give it a database, and to become it, takes membership.
-            statements.push(sql!("GRANT {} TO CURRENT_USER, SESSION_USER", Ident(&client.role)));
-        }
-        let action = format!("create role {:?}", client.role);
-        self.cluster.session().atomically(&action, |transaction| transaction.send(&statements)).map(drop)
+    fn create_role(&self, client: &ClientDatabase, instead: Option<Sql>) -> Result<()> {
+        let mut script = instead.map_or_else(Script::new, Script::from);
+        script.append(self.recipe.create_role(client));
+        run_atomically(self.cluster.session(), &format!("create role {:?}", client.role), &script)
     }
 
     /// Makes the database and what is in it, and completes the role last of all.
     fn fill(&self, client: &ClientDatabase) -> Result<Option<Password>> {
         let session = self.cluster.session();
-        let (name, version) = (&client.database, self.cluster.version());
-        let database = self.first_database(client);
-        let create = database.to_create(version);
+        let action = format!("create database {:?}", client.database);
+        let create = self.recipe.create_database(client);
         create.check()?;
-        let action = format!("create database {name:?}");
         create.statements().try_for_each(|sql| session.run(&action, std::slice::from_ref(sql)).map(drop))?;
-        let open = [
-            sql!("REVOKE ALL ON DATABASE {} FROM PUBLIC", Ident(name)),
-            sql!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name)),
-        ];
-        session.atomically(&action, |transaction| transaction.send(&open))?;
+        run_atomically(session, &action, &self.recipe.open_database(client))?;
         self.load(client)?;
         self.order.cancelled.check(&action)?;
         let password = Password::generate()?;
         if let Some(file) = self.order.passwords {
             file.add(client, &password)?;
         }
-        self.complete(client, &database, &password)?;
+        self.complete(client, &password)?;
         Ok(self.order.passwords.is_none().then_some(password))
     }
 
     /// Gives the schema `public` to the client, and runs the files.
     fn load(&self, client: &ClientDatabase) -> Result<()> {
         let session = self.cluster.session().beside(&client.database)?;
-        take_public(&session, &client.role)?;
+        if may_take_public(&session)? {
+            run_atomically(&session, PUBLIC, &take_public(client))?;
+        }
         let Order { provision, files, cancelled, .. } = self.order;
         if files.is_empty() {
             return Ok(());
@@ -147,41 +103,24 @@ impl<'p> Maker<'p> {
         load::load(&session, role, files, cancelled).map(drop)
     }
 
-    /// What makes the client complete, in one transaction: its last statement takes the mark away.
-    fn complete(&self, client: &ClientDatabase, made: &Database, password: &Password) -> Result<()> {
-        let version = self.cluster.version();
-        let Provision { database, role, settings, .. } = self.order.provision;
-        let mut open = made.clone();
-        open.allow_connections = true;
-        let mut wanted = open.clone();
-        wanted.allow_connections = database.allow_connections;
-        wanted.connection_limit = database.connection_limit;
-        wanted.comment.clone_from(&database.comment);
-        let options = open.to_alter(&wanted, version);
-        let verifier = verifier(&self.encryption, &client.role, password.reveal());
-        let mut statements: Vec<Sql> =
-            settings.iter().map(|(name, values)| set(&client.database, name, values)).collect();
-        statements.extend(options.statements().cloned());
-        statements.push(sql!("ALTER ROLE {} LOGIN PASSWORD {}", Ident(&client.role), Secret(&verifier)));
-        let comment = role.comment.as_ref().map_or(sql!("NULL"), |comment| sql!("{}", Lit(comment)));
-        let last = sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), comment);
-        options.check()?;
-        statements.push(last);
-        state::change(&self.cluster, client, &State::Half(self.process.clone()), &statements)
+    fn complete(&self, client: &ClientDatabase, password: &Password) -> Result<()> {
+        let script = self.recipe.complete(client, password);
+        script.check()?;
+        let statements: Vec<Sql> = script.statements().cloned().collect();
+        state::change(&self.cluster, client, &State::Half(self.recipe.process.clone()), &statements)
     }
 
     /// Drops what this process made of a client.
     fn undo(&self, client: &ClientDatabase) -> Result<()> {
         match state::look(&self.cluster, client)? {
             // Again, because the connection may be another one by now.
-            State::Half(process) if process == self.process => {
+            State::Half(process) if process == self.recipe.process => {
                 state::claim(&self.cluster, client, &State::Half(process))?;
             }
             _ => return Ok(()),
         }
         drop_database(&self.cluster, &client.database)?;
-        let drop_role = sql!("DROP ROLE {}", Ident(&client.role));
-        self.cluster.session().run(&format!("drop role {:?}", client.role), &[drop_role]).map(drop)
+        self.cluster.session().run(&format!("drop role {:?}", client.role), &[drop_role(client)]).map(drop)
     }
 }
 
@@ -194,29 +133,22 @@ pub(super) fn drop_database(cluster: &Cluster, name: &str) -> Result<()> {
     }
 }
 
-/// Makes the schema `public` the role's own, where there is one and the current role may.
-fn take_public(session: &Session, role: &str) -> Result<()> {
+/// What is done when `public` changes hands.
+const PUBLIC: &str = "give schema \"public\" to the client's role";
+
+/// Whether there is a schema `public`, and the current role may give it away.
+fn may_take_public(session: &Session) -> Result<bool> {
     let question = sql!(
         "SELECT pg_catalog.pg_has_role(n.nspowner, 'USAGE')::text AS may FROM pg_catalog.pg_namespace n \
          WHERE n.nspname = 'public'"
     );
-    let action = "give schema \"public\" to the client's role";
-    let answers = session.run(action, &[question])?;
+    let answers = session.run(PUBLIC, &[question])?;
     let may = answers.iter().flatten().next().map(|row| row.truth("may")).transpose()?;
-    if may != Some(true) {
-        return Ok(());
-    }
-    let statements = [
-        sql!("ALTER SCHEMA public OWNER TO {}", Ident(role)),
-        sql!("REVOKE ALL ON SCHEMA public FROM PUBLIC"),
-        sql!("GRANT ALL ON SCHEMA public TO {}", Ident(role)),
-    ];
-    session.atomically(action, |transaction| transaction.send(&statements)).map(drop)
+    Ok(may == Some(true))
 }
 
-/// `ALTER DATABASE ... SET`: a name may have dots, and each value is one of a list.
-pub(super) fn set(database: &str, name: &str, values: &[String]) -> Sql {
-    let name = Sql::join(name.split('.').map(|part| sql!("{}", Ident(part))), ".");
-    let values = Sql::join(values.iter().map(|value| sql!("{}", Lit(value))), ", ");
-    sql!("ALTER DATABASE {} SET {} TO {}", Ident(database), name, values)
+fn run_atomically(session: &Session, action: &str, script: &Script) -> Result<()> {
+    script.check()?;
+    let statements: Vec<Sql> = script.statements().cloned().collect();
+    session.atomically(action, |transaction| transaction.send(&statements)).map(drop)
 }

@@ -20,7 +20,7 @@ impl PasswordFile {
     pub(super) fn create(path: &Path) -> Result<Self> {
         let problem = |error: io::Error| match error.kind() {
             // Its passwords are kept: nothing else has them.
-            io::ErrorKind::AlreadyExists => Error::AlreadyExists { what: format!("the password file {path:?}") },
+            io::ErrorKind::AlreadyExists => exists(path),
             _ => Error::io(format!("create {path:?}"), error),
         };
         let file = create_private(path).map_err(problem)?;
@@ -48,6 +48,18 @@ impl PasswordFile {
             0 => fs::remove_file(&self.path).map_err(problem),
             _ => Ok(()),
         }
+    }
+}
+
+fn exists(path: &Path) -> Error {
+    Error::AlreadyExists { what: format!("the password file {path:?}") }
+}
+
+/// Refuses a file that is there already, without making it.
+pub(super) fn check_absent(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(exists(path)),
+        Err(_) => Ok(()),
     }
 }
 

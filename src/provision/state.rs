@@ -45,7 +45,7 @@ pub(super) fn look(cluster: &Cluster, client: &ClientDatabase) -> Result<State> 
 /// # Errors
 /// [`Error::Conflict`] if somebody else changed it.
 pub(super) fn change(cluster: &Cluster, client: &ClientDatabase, seen: &State, statements: &[Sql]) -> Result<()> {
-    let (role, lock) = (&client.role, sql!("ALTER ROLE {} NOLOGIN", Ident(&client.role)));
+    let (role, lock) = (&client.role, lock(client));
     cluster.session().atomically(&format!("change role {role:?}"), |transaction| {
         transaction.send(std::slice::from_ref(&lock))?;
         let answers = transaction.send(&[question(client)])?;
@@ -69,8 +69,17 @@ pub(super) fn change(cluster: &Cluster, client: &ClientDatabase, seen: &State, s
 
 /// Makes a client this session's to deal with: what it was left as, it is no longer for anybody else.
 pub(super) fn claim(cluster: &Cluster, client: &ClientDatabase, seen: &State) -> Result<()> {
-    let mark = mark(&client.database, &Process::own(cluster)?);
-    change(cluster, client, seen, &[sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), Lit(&mark))])
+    change(cluster, client, seen, &[marking(client, &Process::own(cluster)?)])
+}
+
+/// The first statement of a change: it waits for others' changes, and lets others wait.
+pub(super) fn lock(client: &ClientDatabase) -> Sql {
+    sql!("ALTER ROLE {} NOLOGIN", Ident(&client.role))
+}
+
+/// Leaves the mark of a process.
+pub(super) fn marking(client: &ClientDatabase, process: &Process) -> Sql {
+    sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), Lit(&mark(&client.database, process)))
 }
 
 /// The question for it, with one row.

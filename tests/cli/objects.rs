@@ -222,3 +222,18 @@ fn a_password_comes_from_a_pipe_and_shows_nowhere() {
     answer(&["role", "password", "no_such_role"], "geheim\n").with(3);
     answer(&["role", "password", &name], "").with(6);
 }
+
+#[test]
+fn a_name_that_is_none_is_refused_with_words_about_the_command_line() {
+    for (arguments, words) in [
+        (["table", "show", "a..b"], "those in the shell's quotes"),
+        (["table", "create", "a.b.c"], "those in the shell's quotes"),
+        (["lo", "create", "0"], "its OID, a number above 0, was expected"),
+        (["lo", "show", "x"], "its OID, a number above 0, was expected"),
+    ] {
+        let refused = run(&arguments).with(2);
+        assert!(refused.stderr.contains(words) && refused.stdout.is_empty(), "{refused:?}");
+    }
+    let refused = run(&["snapshot", "prune"]).with(2);
+    assert!(refused.stderr.contains("--keep <NUMBER>|--older-than <AGE>"), "{refused:?}");
+}

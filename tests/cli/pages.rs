@@ -68,7 +68,8 @@ impl Page {
         let known = program(&self.server);
         let mut shell = std::process::Command::new("sh");
         shell.env_clear().envs(known.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.env("PATH", format!("{bin}:{path}")).current_dir(&self.directory);
+        let server = self.server.bin().to_str().unwrap();
+        shell.env("PATH", format!("{bin}:{server}:{path}")).current_dir(&self.directory);
         let output = shell.args(["-c", &format!("exec 2>&1; {line}")]).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         let replaced = printed

@@ -147,7 +147,7 @@ fn what_could_not_be_made_is_refused_before_anything_is_made() {
     let passwords = folder.file("passwords");
     let other = folder.with("there", "mine");
     for (more, code, words) in [
-        (vec!["--passwords", &passwords, "--plan"], 2, "provision and deprovision"),
+        (vec!["--passwords", &other, "--plan"], 4, "there"),
         (vec![], 2, "--passwords"),
         (vec!["--passwords", &other], 4, "there"),
         (vec!["--passwords", &passwords, "--roles", "one"], 2, "1 role for 2 databases"),
@@ -165,6 +165,34 @@ fn what_could_not_be_made_is_refused_before_anything_is_made() {
         assert!(!PathBuf::from(&passwords).exists(), "{more:?}");
     }
     assert_eq!((databases_and_roles(&start), fs::read_to_string(&other).unwrap().as_str()), ((0, 0), "mine"));
+}
+
+#[test]
+fn a_plan_shows_the_sql_for_what_is_missing_and_makes_nothing() {
+    let folder = Folder::new();
+    let start = unique("planned");
+    let schema = folder.with("s.sql", "CREATE TABLE a ();\nINSERT INTO a DEFAULT VALUES;\n");
+    let passwords = folder.file("passwords");
+    provisioned(&start, &format!("{start}_1"));
+    cluster().databases().create(Database::new(format!("{start}_3"))).unwrap();
+    let names = format!("{start}_{{1..3}}");
+    for passwords in [passwords.as_str(), "-"] {
+        let plan = run(&["db", "provision", &names, "--schema", &schema, "--passwords", passwords, "--plan"]).with(4);
+        for words in [
+            format!("CREATE DATABASE \"{start}_2\""),
+            format!("-- in database \"{start}_2\"\n"),
+            format!("-- as role \"{start}_2\", in one transaction: {schema:?} (2 statements)\n"),
+            format!("ALTER ROLE \"{start}_2\" LOGIN PASSWORD '********';\n"),
+        ] {
+            assert!(plan.stdout.contains(&words), "{words}: {plan:?}");
+        }
+        assert!(["_1\"", "_3\"", "SCRAM"].iter().all(|words| !plan.stdout.contains(words)), "{plan:?}");
+        assert!(plan.stderr.contains("_3\" exists already") && plan.stderr.lines().count() == 1, "{plan:?}");
+    }
+    let complete = run(&["db", "provision", &format!("{start}_1"), "--passwords", "-", "--plan"]).with(0);
+    assert!(complete.stdout.is_empty() && complete.stderr.is_empty(), "{complete:?}");
+    assert!(!PathBuf::from(&passwords).exists());
+    assert_eq!(databases_and_roles(&start), (2, 1));
 }
 
 #[test]
@@ -196,9 +224,12 @@ fn clients_are_dropped_when_it_was_said_and_answered_that_they_go() {
     provisioned(&start, &format!("{start}_{{1..2}}"));
     let _session = Cluster::connect(&server().dsn_for(&format!("{start}_1"), "postgres")).unwrap();
     let deprovision = |more: &[&str], typed: &str| answer(&[&["db", "deprovision", &names], more].concat(), typed);
-    run(&["db", "deprovision", &names]).with(2);
-    let plan = deprovision(&["--no-archive", "--plan"], "").with(2);
-    assert!(plan.stderr.contains("provision and deprovision"), "{plan:?}");
+    let neither = run(&["db", "deprovision", &names]).with(2);
+    assert!(neither.stderr.contains("--archive <FOLDER>|--no-archive"), "{neither:?}");
+    run(&["db", "deprovision", &names, "--archive", "a", "--no-archive"]).with(2);
+    let plan = deprovision(&["--no-archive", "--plan"], "").with(0);
+    assert!(plan.stdout.contains(&format!("DROP DATABASE \"{start}_1\"")) && plan.stderr.is_empty(), "{plan:?}");
+    assert!(plan.stdout.contains(&format!("DROP ROLE \"{start}_2\";\n")) && !plan.stdout.contains("_3"), "{plan:?}");
     for no in ["", "no\n"] {
         let declined = deprovision(&["--no-archive"], no).with(6);
         for words in [
@@ -232,8 +263,14 @@ fn clients_are_archived_before_they_are_dropped_and_stay_when_they_cannot_be() {
     let start = unique("archived/");
     provisioned(&start, &start);
     let archive = folder.0.to_str().unwrap();
-    let arguments = ["db", "deprovision", &start, "--archive", archive, "--replace", "--yes", "--format", "json"];
-    let deprovision = || end(program(server()).env("PATH", &programs).args(arguments), "");
+    let deprovision = |options: &[&str]| {
+        let given = ["db", "deprovision", &start, "--archive", archive];
+        end(program(server()).env("PATH", &programs).args(given).args(options), "")
+    };
+    let plan = deprovision(&["--plan"]).with(0);
+    assert!(plan.stdout.contains("pg_dump") && plan.stdout.contains("DROP DATABASE"), "{plan:?}");
+    assert!(fs::read_dir(&folder.0).unwrap().next().is_none() && databases_and_roles(&start) == (1, 1));
+    let deprovision = || deprovision(&["--replace", "--yes", "--format", "json"]);
     let file = folder.0.join(start.replace('/', "%2F") + ".dump");
     fs::create_dir(&file).unwrap();
     let ended = deprovision().with(1);

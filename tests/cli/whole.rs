@@ -138,7 +138,12 @@ fn the_configuration_is_read_and_rules_are_shown_added_judged_and_brought_back()
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     run(&["hba", "remove", rule, "--yes"]).with(0);
     run(&["hba", "remove", rule, "--yes"]).with(3);
-    run(&["hba", "add", "host shop app 10.0.0.0/99 md5"]).with(1);
+    for garbage in ["garbage", "host shop app 10.0.0.0/99 md5"] {
+        let refused = run(&["hba", "add", garbage]).with(2);
+        assert!(refused.stderr.contains("cannot read the rule, line 1, column "), "{refused:?}");
+    }
+    let refused = run(&["hba", "decide", "app", "shop", "--from", "10.0.0.0.0"]).with(2);
+    assert!(refused.stderr.contains("10.0.0.0.0"), "{refused:?}");
     let findings = run(&["hba", "lint", "--format", "json"]);
     assert!(findings.json().as_array().is_some(), "{findings:?}");
     let matrix = run(&["hba", "matrix", "--user", "app", "--database", "shop", "--format", "json"]).with(0).json();

@@ -724,6 +724,38 @@ fn a_verification_finds_what_is_not_as_the_manifest_tells() {
 }
 
 #[test]
+fn a_database_that_could_not_be_dropped_after_a_restore_is_named() {
+    let Some(programs) = programs() else { return };
+    let (server, folder) = (TestServer::start().unwrap(), Folder::new());
+    let cluster = Cluster::connect(&server.dsn()).unwrap();
+    let place = Place::Client(folder.file("a"));
+    cluster.backup(&on_client(&folder.file("a"), &programs)).unwrap();
+    // A template is not dropped.
+    let other = Cluster::connect(&server.dsn()).unwrap();
+    let keep = |name: &str| {
+        let question = "SELECT format('ALTER DATABASE %I IS_TEMPLATE true', datname) FROM pg_database \
+             WHERE datname LIKE $1 AND NOT datistemplate";
+        let found = other.execute(question, &[&name]).unwrap();
+        found.iter().for_each(|row| drop(other.execute(row.get::<_, &str>(0), &[]).unwrap()));
+        !found.is_empty()
+    };
+    let mut verify = |_: &Progress<'_>| {
+        keep("pgsteward_verify_%");
+        ControlFlow::Continue(())
+    };
+    let verified = cluster.verify_backup_with(&into_new(place.clone(), "unused", &programs), &mut verify).unwrap();
+    let (name, error) = verified.left.as_ref().unwrap();
+    assert!(cluster.databases().with_system().contains(name.as_str()).unwrap() && verified.is_good());
+    assert!(error.to_string().contains("template"), "{error}");
+    let mut restore = |_: &Progress<'_>| match keep("copy") {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let error = cluster.restore_with(&into_new(place, "copy", &programs), &mut restore).unwrap_err().to_string();
+    assert!(error.contains("database \"copy\" is left") && error.contains("drop it"), "{error}");
+}
+
+#[test]
 fn errors_of_a_restore_are_a_list_of_objects_with_their_messages() {
     let Some(programs) = programs() else { return };
     let (cluster, folder) = (many_sorts(), Folder::new());

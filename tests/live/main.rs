@@ -23,6 +23,7 @@ mod plans;
 mod pooler;
 mod procedures;
 mod provision;
+mod provision_plans;
 mod reload;
 mod replication_slots;
 mod round_trips;

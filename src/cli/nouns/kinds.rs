@@ -133,19 +133,19 @@ nouns! {
         cascade |object: Object<Schema>| object.drop_cascade(), Object::dependents,
         size |schema: &Object<Schema>| schema.total_size().ok(),
         |text: &str, query, columns: &[String]| nothing_else::<Schema>(text, query, columns).map(|()| Schema::new(text));
-    Sequence: sequences, Name::parse, shown ["schema", "name", "owner", "data_type", "increment", "owned_by", "comment"],
+    Sequence: sequences, name, shown ["schema", "name", "owner", "data_type", "increment", "owned_by", "comment"],
         cascade |object: Object<Sequence>| object.drop_cascade(), Object::dependents,
         size |_| None,
         |text: &str, query, columns: &[String]| {
             nothing_else::<Sequence>(text, query, columns)?;
-            Ok(Sequence::new(Name::parse(text)?))
+            Ok(Sequence::new(name(text)?))
         };
-    Table: tables, Name::parse, shown ["schema", "name", "owner", "persistence", "row_security", "comment"],
+    Table: tables, name, shown ["schema", "name", "owner", "persistence", "row_security", "comment"],
         cascade |object: Object<Table>| object.drop_cascade(), Object::dependents,
         size |table: &Object<Table>| table.total_size().ok(),
         |text: &str, query, columns: &[String]| {
             nothing_else::<Table>(text, query, &[])?;
-            let mut table = Table::new(Name::parse(text)?);
+            let mut table = Table::new(name(text)?);
             for column in columns {
                 let (name, data_type) = column.split_once(' ').ok_or_else(|| {
                     Failure::invalid(format!("column {column:?}"), "a name, a blank and a data type were expected")
@@ -154,17 +154,17 @@ nouns! {
             }
             Ok(table)
         };
-    View: views, Name::parse, shown ["schema", "name", "owner", "comment"],
+    View: views, name, shown ["schema", "name", "owner", "comment"],
         cascade |object: Object<View>| object.drop_cascade(), Object::dependents,
         size |_| None,
         |text: &str, query, columns: &[String]| {
-            Ok(View::new(Name::parse(text)?, Sql::trusted(query_of::<View>(text, query, columns)?)))
+            Ok(View::new(name(text)?, Sql::trusted(query_of::<View>(text, query, columns)?)))
         };
-    MaterializedView: materialized_views, Name::parse, shown ["schema", "name", "owner", "population", "comment"],
+    MaterializedView: materialized_views, name, shown ["schema", "name", "owner", "population", "comment"],
         cascade |object: Object<MaterializedView>| object.drop_cascade(), Object::dependents,
         size |view: &Object<MaterializedView>| view.total_size().ok(),
         |text: &str, query, columns: &[String]| {
-            Ok(MaterializedView::new(Name::parse(text)?, Sql::trusted(query_of::<MaterializedView>(text, query, columns)?)))
+            Ok(MaterializedView::new(name(text)?, Sql::trusted(query_of::<MaterializedView>(text, query, columns)?)))
         };
     LargeObject: large_objects, oid, shown ["owner", "comment", "oid"],
         cascade no_cascade, |_| Ok(Vec::new()), size |object: &Object<LargeObject>| object.size().ok(),
@@ -174,10 +174,20 @@ nouns! {
         };
 }
 
+/// A name, and perhaps a schema, as SQL writes them.
+fn name(text: &str) -> Result<Name> {
+    Name::parse(text).map_err(|_| Error::Invalid {
+        what: format!("name {text:?}"),
+        why: "it is neither name nor schema.name; other than plain words stand in double quotes, as SQL has them, and \
+              those in the shell's quotes: '\"My Schema\".orders'"
+            .into(),
+    })
+}
+
 fn oid(text: &str) -> Result<u32> {
-    text.parse().map_err(|_| Error::Invalid {
+    text.parse().ok().filter(|oid| *oid != 0).ok_or_else(|| Error::Invalid {
         what: format!("large object {text:?}"),
-        why: "its OID, a number, was expected".into(),
+        why: "its OID, a number above 0, was expected".into(),
     })
 }
 

@@ -6,7 +6,7 @@ use super::super::output::Record;
 use super::super::progress::Progress;
 use super::super::units::{counted, readable};
 use super::object::{assignment, set};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use pgsteward::backup::{Backup, Existing};
 use pgsteward::{
     ClientDatabase, Cluster, DatabaseDropPreview, DeprovisionReport, Error, LoadAs, Provision, ProvisionEvent,
@@ -136,8 +136,9 @@ pub(crate) fn provision(context: &Context, options: &ProvisionOptions) -> Result
     let provision = options.provision()?;
     let progress = Progress::new(context, u64::try_from(provision.clients.len()).ok());
     let mut done = 0;
-    let report = context.make(|cluster| {
-        cluster.provision(&provision, |event| {
+    let mut report = ProvisionReport::default();
+    context.change("", |cluster| {
+        report = cluster.provision(&provision, |event| {
             if !matches!(event, ProvisionEvent::Begun(_)) {
                 done += 1;
             }
@@ -147,17 +148,26 @@ pub(crate) fn provision(context: &Context, options: &ProvisionOptions) -> Result
                 _ => progress.at(done, ""),
             }
             if interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
+        })?;
+        Ok(())
     })?;
     drop(progress);
-    let Some(report) = report else { return Ok(()) };
+    if context.is_planning() {
+        return planned(context, &report.failed);
+    }
     let (is_complete, in_report) = (report.is_complete(), provision.password_file.is_none());
     print(context, &provision.clients, &outcomes(&report), in_report)?;
     if !report.made.is_empty() && !report.open_databases.is_empty() {
         let open = report.open_databases.join(", ");
         context.output.say(&format!("everybody may connect to these databases, the new roles too: {open}"));
     }
-    if is_complete { Ok(()) } else { Err(Failure::Said) }
+    if is_complete { Ok(()) } else { Err(Failure::said(report.failed.iter().map(|(_, error)| error))) }
+}
+
+/// Says what a plan leaves out because it would fail.
+fn planned(context: &Context, errors: &[(ClientDatabase, Error)]) -> Result<(), Failure> {
+    errors.iter().for_each(|(client, error)| failed(context, client, error));
+    if errors.is_empty() { Ok(()) } else { Err(Failure::said(errors.iter().map(|(_, error)| error))) }
 }
 
 fn failed(context: &Context, client: &ClientDatabase, error: &Error) {
@@ -233,14 +243,15 @@ fn print(
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what_is_kept").args(["archive", "no_archive"]).required(true)))]
 pub(crate) struct DeprovisionOptions {
     #[command(flatten)]
     clients: Clients,
     /// A folder: each database is dumped into a file NAME.dump there before it is dropped
-    #[arg(long, value_name = "FOLDER", required_unless_present = "no_archive")]
+    #[arg(long, value_name = "FOLDER")]
     archive: Option<PathBuf>,
     /// Drop without an archive
-    #[arg(long, conflicts_with = "archive")]
+    #[arg(long)]
     no_archive: bool,
     /// Replace dumps that are in the folder already
     #[arg(long, requires = "archive")]
@@ -249,30 +260,35 @@ pub(crate) struct DeprovisionOptions {
 
 pub(crate) fn deprovision(context: &Context, options: &DeprovisionOptions) -> Result<(), Failure> {
     let clients = options.clients.list()?;
-    if !context.is_planning() {
-        let found = options.check(&context.cluster, &clients)?;
-        if !found.is_empty() {
-            context.ask(&options.question(&found))?;
-        }
+    let found = options.check(&context.cluster, &clients)?;
+    if !found.is_empty() {
+        context.ask(&options.question(&found))?;
     }
     let progress = Progress::new(context, u64::try_from(clients.len()).ok());
-    let report = context.make(|cluster| match &options.archive {
-        None => cluster.deprovision_without_archive(&clients),
-        Some(folder) => cluster.deprovision(&clients, |client, there| {
-            let place = clients.iter().position(|other| other == client).unwrap_or_default();
-            progress.at(u64::try_from(place).unwrap_or_default(), &client.database);
-            options.back_up(folder, client, there)
-        }),
+    let mut report = DeprovisionReport::default();
+    context.change("", |cluster| {
+        report = match &options.archive {
+            None => cluster.deprovision_without_archive(&clients),
+            Some(folder) => cluster.deprovision(&clients, |client, there| {
+                let place = clients.iter().position(|other| other == client).unwrap_or_default();
+                progress.at(u64::try_from(place).unwrap_or_default(), &client.database);
+                options.back_up(folder, client, there)
+            }),
+        }?;
+        Ok(())
     })?;
     drop(progress);
-    let Some(report) = report else { return Ok(()) };
+    if context.is_planning() {
+        return planned(context, &report.failed);
+    }
     let DeprovisionReport { dropped, absent, failed: not_dropped, not_tried, .. } = &report;
     let words = [(dropped, "dropped"), (absent, "absent"), (not_tried, "not_tried")];
     let words = words.into_iter().flat_map(|(list, word)| list.iter().map(move |client| (client, Outcome::new(word))));
     let errors = not_dropped.iter().map(|(client, error)| (client, Outcome::of(error)));
     not_dropped.iter().for_each(|(client, error)| failed(context, client, error));
     print(context, &clients, &words.chain(errors).collect(), false)?;
-    if not_dropped.is_empty() && not_tried.is_empty() { Ok(()) } else { Err(Failure::Said) }
+    let all_gone = not_dropped.is_empty() && not_tried.is_empty();
+    if all_gone { Ok(()) } else { Err(Failure::said(not_dropped.iter().map(|(_, error)| error))) }
 }
 
 impl DeprovisionOptions {

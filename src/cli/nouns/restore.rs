@@ -206,8 +206,9 @@ fn verify(context: &Context, restore: &Restore) -> Result<(), Failure> {
             report.large_objects.map(|(expected, found)| json!({"expected": expected, "found": found})).into(),
         ),
         ("errors", list(&report.errors)),
+        ("database_left", report.left.as_ref().map(|(name, _)| name.clone()).into()),
     ])?;
-    if report.is_good() { Ok(()) } else { Err(Failure::Said) }
+    if report.is_good() && report.left.is_none() { Ok(()) } else { Err(Failure::Said) }
 }
 
 /// What is not as it should be, one a line.
@@ -219,6 +220,7 @@ fn problems(report: &VerifyReport) -> Vec<String> {
         let found = row.found.map_or("no such table".into(), |found| format!("{found} rows"));
         format!("table {}.{}: {found} instead of {}", row.schema, row.name, row.expected)
     }));
+    problems.extend(report.left.iter().map(|(name, error)| format!("database {name:?} is left ({error}); drop it")));
     problems
         .extend(report.large_objects.map(|(expected, found)| format!("{found} large objects instead of {expected}")));
     problems

@@ -3,7 +3,7 @@ use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::output::Record;
 use super::super::units::{counted, readable, size};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use jiff::{Span, SpanRelativeTo};
 use pgsteward::snapshot::{
     AddedColumns, ArchiveOptions, ArchivedSnapshot, CurrentRows, DatabaseCopyOptions, PruneOptions, RevertOptions,
@@ -99,9 +99,10 @@ enum Added {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what_stays").args(["keep", "older_than"]).required(true).multiple(true)))]
 pub(crate) struct PruneArguments {
     /// So many of the newest stay
-    #[arg(long, required_unless_present = "older_than", value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER")]
     keep: Option<usize>,
     /// Those that are not older than this stay: 7d, 12h, 2w
     #[arg(long, value_name = "AGE", value_parser = age)]

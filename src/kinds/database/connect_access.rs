@@ -30,6 +30,7 @@ impl Default for ConnectAccess {
 
 /// Whom a privilege is granted to. A text is the name of a role, whatever it says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Grantee {
     /// Every role.
     Public,

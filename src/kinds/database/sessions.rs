@@ -9,6 +9,7 @@ use crate::version::ServerVersion;
 
 /// What becomes of the sessions in a database that takes no new ones, or that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OpenSessions {
     /// They go on. A copy is refused then.
     Stay,
@@ -27,7 +28,7 @@ impl Database {
     }
 
     /// The statements of [`drop_force`](Object::drop_force).
-    pub(super) fn to_drop_force(&self, server: &ServerVersion) -> Script {
+    pub(crate) fn to_drop_force(&self, server: &ServerVersion) -> Script {
         let mut script = Script::new();
         if server.at_least(13) {
             script.add_alone(sql!("DROP DATABASE {} WITH (FORCE)", Ident(&self.name)), Vec::new());
