@@ -86,6 +86,7 @@ fn a_plan_prints_what_provision_then_sends_and_makes_nothing_until_it_is_applied
         ),
         "ALTER DATABASE \"new\" SET \"search_path\" TO 'a', 'public';\n".to_owned(),
         "ALTER ROLE \"new_role\" LOGIN PASSWORD '********';\nCOMMENT ON ROLE \"new_role\" IS 'theirs';\n".to_owned(),
+        "DROP DATABASE \"half\"".to_owned(),
         "DROP ROLE \"half_role\";\nCREATE ROLE \"half_role\"".to_owned(),
     ] {
         assert!(text.contains(&expected), "{expected}: {text}");
@@ -193,4 +194,22 @@ fn an_archive_is_part_of_a_plan_that_cannot_be_applied() {
     let failing =
         cluster.plan(|plan| plan.deprovision(&all, |_, _| Err(Error::NotFound { what: "tape".into() })).map(drop));
     assert!(failing.unwrap_err().is_not_found());
+}
+
+#[test]
+fn a_plan_of_a_role_that_is_no_superuser_prints_what_it_then_may() {
+    let ((server, cluster), folder) = (logging(), Folder::new());
+    cluster.execute("CREATE ROLE boss LOGIN CREATEDB CREATEROLE", &[]).unwrap();
+    let boss = Cluster::connect(&format!("{} user=boss", server.dsn())).unwrap();
+    let mut order = Provision::new(clients(&["new"]));
+    order.password_file = Some(folder.path().join("passwords"));
+    let plan = boss.plan(|plan| provision(plan, &order).map(drop)).unwrap();
+    let printed = statements(&plan.script());
+    let grant = "GRANT \"new_role\" TO CURRENT_USER, SESSION_USER";
+    assert!(printed.iter().any(|statement| statement == grant), "{printed:?}");
+    plan.apply().unwrap();
+    let log = server.log().unwrap();
+    assert!(printed.iter().all(|statement| log.contains(fixed(statement))), "{printed:?}");
+    let public = "ALTER SCHEMA public OWNER TO \"new_role\"";
+    assert_eq!(printed.iter().any(|statement| statement == public), log.contains(public));
 }
