@@ -194,8 +194,8 @@ struct Unfinished<'a> {
     cluster: &'a Cluster,
     path: String,
     place: String,
-    /// The shell's condition for what may be at the final path.
-    free: String,
+    replaces: bool,
+    format: DumpFormat,
     published: bool,
 }
 
@@ -203,22 +203,43 @@ impl<'a> Unfinished<'a> {
     /// A name beside the final path. Refuses what is there, and a folder that is not.
     fn beside(cluster: &'a Cluster, path: &str, existing: Existing, format: DumpFormat) -> Result<Self> {
         let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let free = match existing == Existing::Replace && format != DumpFormat::Directory {
-            true => format!("{{ [ ! -d {} ] || exit {EXISTS}; }}", quote(path)),
-            false => format!("{{ [ ! -e {0} ] && [ ! -L {0} ] || exit {EXISTS}; }}", quote(path)),
-        };
-        let script = format!("ls -d -- {} >/dev/null && {free}", quote(&format!("{folder}/.")));
         let mut unfinished = Self {
             cluster,
             path: format!("{folder}/{}", temporary_name(name)),
             place: path.to_owned(),
-            free,
+            replaces: existing == Existing::Replace && format != DumpFormat::Directory,
+            format,
             // There is nothing yet.
             published: true,
         };
+        let script = format!("ls -d -- {} >/dev/null && {}", quote(&format!("{folder}/.")), unfinished.free());
         unfinished.run(&format!("a look at {folder:?} on the server"), &script)?;
         unfinished.published = false;
         Ok(unfinished)
+    }
+
+    /// The shell's condition for what may be at the final path.
+    fn free(&self) -> String {
+        let place = quote(&self.place);
+        match self.replaces {
+            true => format!("{{ [ ! -d {place} ] || exit {EXISTS}; }}"),
+            false => format!("{{ [ ! -e {place} ] && [ ! -L {place} ] || exit {EXISTS}; }}"),
+        }
+    }
+
+    /// The shell's words that give it its final name.
+    fn rename(&self) -> String {
+        let (path, place) = (quote(&self.path), quote(&self.place));
+        let rename = format!("mv -f -- {path} {place}");
+        match self.replaces || self.format == DumpFormat::Directory {
+            true => rename,
+            // A rename would take the place of a file that came this moment; a second name for the same file does not.
+            // Not every file system has second names.
+            false => format!(
+                "if ln -- {path} {place} 2>/dev/null && [ -f {place} ]; then rm -f -- {path}; else {} && {rename}; fi",
+                self.free()
+            ),
+        }
     }
 
     fn run(&self, title: &str, script: &str) -> Result<()> {
@@ -233,15 +254,18 @@ impl<'a> Unfinished<'a> {
     /// Brings it to the disk and gives it its final name, then its manifest; that of an older dump goes before.
     fn publish(mut self, mut manifest: Self, sync: bool) -> Result<()> {
         let folder = format!("{}/.", self.place.rsplit_once('/').map_or(".", |(folder, _)| folder));
-        let [temporary, place, told, its_place, folder] =
-            [&self.path, &self.place, &manifest.path, &manifest.place, &folder].map(|path| quote(path));
+        let [temporary, told, its_place, folder] =
+            [&self.path, &manifest.path, &manifest.place, &folder].map(|path| quote(path));
+        let forget = if self.replaces { format!("rm -f -- {its_place}") } else { "true".into() };
         let bring = |what: &str| if sync { format!("{{ sync {what} 2>/dev/null || sync; }}") } else { "true".into() };
         let script = format!(
-            "{} && {} && {} && {} && rm -f -- {its_place} && mv -f -- {temporary} {place} && mv -f -- {told} {its_place} && {}",
+            "{} && {} && {} && {} && {forget} && {} && {} && {}",
             bring(&temporary),
             bring(&told),
-            self.free,
-            manifest.free,
+            self.free(),
+            manifest.free(),
+            self.rename(),
+            manifest.rename(),
             bring(&folder)
         );
         self.run(&format!("the renaming of a dump to {:?} on the server", self.place), &script)?;
