@@ -189,6 +189,26 @@ fn read_digest(printed: &str) -> Result<Digested> {
     }
 }
 
+/// The shell's condition for what may be at a final path.
+fn free(place: &str, replaces: bool) -> String {
+    let place = quote(place);
+    match replaces {
+        true => format!("{{ [ ! -d {place} ] || exit {EXISTS}; }}"),
+        false => format!("{{ [ ! -e {place} ] && [ ! -L {place} ] || exit {EXISTS}; }}"),
+    }
+}
+
+/// The shell's words that rename a file where nothing must be. To move it would take the place of a file that came this
+/// moment; a second name for the same file does not. Not every file system has second names.
+fn rename_to_nothing(path: &str, place: &str) -> String {
+    let free = free(place, false);
+    let (path, place) = (quote(path), quote(place));
+    format!(
+        "if ln -- {path} {place} 2>/dev/null && [ -f {place} ]; then rm -f -- {path}; \
+         else {free} && mv -f -- {path} {place}; fi"
+    )
+}
+
 /// A dump under its temporary name on the server; it is removed when this is dropped unpublished.
 struct Unfinished<'a> {
     cluster: &'a Cluster,
@@ -218,27 +238,14 @@ impl<'a> Unfinished<'a> {
         Ok(unfinished)
     }
 
-    /// The shell's condition for what may be at the final path.
     fn free(&self) -> String {
-        let place = quote(&self.place);
-        match self.replaces {
-            true => format!("{{ [ ! -d {place} ] || exit {EXISTS}; }}"),
-            false => format!("{{ [ ! -e {place} ] && [ ! -L {place} ] || exit {EXISTS}; }}"),
-        }
+        free(&self.place, self.replaces)
     }
 
-    /// The shell's words that give it its final name.
     fn rename(&self) -> String {
-        let (path, place) = (quote(&self.path), quote(&self.place));
-        let rename = format!("mv -f -- {path} {place}");
         match self.replaces || self.format == DumpFormat::Directory {
-            true => rename,
-            // A rename would take the place of a file that came this moment; a second name for the same file does not.
-            // Not every file system has second names.
-            false => format!(
-                "if ln -- {path} {place} 2>/dev/null && [ -f {place} ]; then rm -f -- {path}; else {} && {rename}; fi",
-                self.free()
-            ),
+            true => format!("mv -f -- {} {}", quote(&self.path), quote(&self.place)),
+            false => rename_to_nothing(&self.path, &self.place),
         }
     }
 
@@ -447,6 +454,27 @@ mod tests {
             quote_all(["a b", "it's", "$(x)", "`x`; \"", "a\nb", ""]),
             "'a b' 'it'\\''s' '$(x)' '`x`; \"' 'a\nb' ''"
         );
+    }
+
+    #[test]
+    fn what_came_to_the_final_path_stays_also_where_files_have_one_name_only() {
+        let folder = std::env::temp_dir().join(crate::files::temporary_name("renamed"));
+        std::fs::create_dir(&folder).unwrap();
+        let [from, to] = ["it's", "$(a)"].map(|name| folder.join(name));
+        let script = rename_to_nothing(from.to_str().unwrap(), to.to_str().unwrap());
+        for before in ["", "ln() { false; }; "] {
+            let rename = || {
+                std::fs::write(&from, "new").unwrap();
+                let ended = std::process::Command::new("/bin/sh").args(["-c", &format!("{before}{script}")]).status();
+                let left = [&from, &to].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+                (ended.unwrap().code(), left)
+            };
+            assert_eq!(rename(), (Some(0), ["".into(), "new".into()]));
+            std::fs::write(&to, "other").unwrap();
+            assert_eq!(rename(), (Some(EXISTS), ["new".into(), "other".into()]));
+            std::fs::remove_file(&to).unwrap();
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
