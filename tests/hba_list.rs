@@ -672,3 +672,23 @@ proptest! {
         prop_assert_eq!(written, rule);
     }
 }
+
+#[test]
+fn a_name_that_begins_with_a_slash_shows_as_its_server_reads_it() {
+    let line = "local /x /y,/z trust\n";
+    for (version, is_name) in [("12", true), ("15", true), ("16", false)] {
+        let mut hba = HbaFile::from_bytes("/data/pg_hba.conf", line, dialect(version));
+        let entry = hba.get(0).unwrap();
+        assert_eq!(entry.users[0], if is_name { HbaUser::Name("/y".into()) } else { HbaUser::Regex("y".into()) });
+        assert_eq!((entry.to_string(), entry.effective_text()), (line.trim().into(), line.trim().into()));
+        // What is shown can be given again.
+        let shown = entry.to_string();
+        assert_eq!(hba.index(shown.as_str()).unwrap(), Some(0), "{version}");
+        hba.remove(0).unwrap();
+        hba.push(shown.as_str()).unwrap();
+        assert_eq!(text(&hba), line, "{version}");
+    }
+    // Without a server a rule shows as the newest would read it.
+    let hba = HbaFile::from_bytes("/data/pg_hba.conf", line, dialect("15"));
+    assert_eq!(hba.get(0).unwrap().effective().to_string(), r#"local "/^\/x$" "/^\/y$","/^\/z$" trust"#);
+}

@@ -53,11 +53,19 @@ impl Unfinished {
     /// Refuses what is there and must stay.
     fn check_place(&self) -> Result<()> {
         let there = fs::symlink_metadata(&self.place).ok();
-        let replaceable = self.existing == Existing::Replace && self.format != DumpFormat::Directory;
-        match there.is_some_and(|there| !replaceable || there.is_dir()) {
-            true => Err(Error::AlreadyExists { what: format!("{:?}", self.place) }),
+        match there.is_some_and(|there| !self.replaces() || there.is_dir()) {
+            true => Err(self.already_exists()),
             false => Ok(()),
         }
+    }
+
+    /// Whether it takes the place of a file that is there.
+    pub(super) fn replaces(&self) -> bool {
+        self.existing == Existing::Replace && self.format != DumpFormat::Directory
+    }
+
+    fn already_exists(&self) -> Error {
+        Error::AlreadyExists { what: format!("{:?}", self.place) }
     }
 
     /// Makes it as an empty file that nobody else may read.
@@ -74,11 +82,28 @@ impl Unfinished {
         self.check_place()
     }
 
-    /// Gives it its final name.
+    /// Gives it its final name. What came there meanwhile stays, if it must.
     pub(super) fn publish(mut self, sync: bool) -> Result<()> {
-        fs::rename(&self.path, &self.place).map_err(|error| self.failed(error))?;
+        match self.replaces() || self.format == DumpFormat::Directory {
+            // A directory takes the place of nothing but an empty one.
+            true => fs::rename(&self.path, &self.place).map_err(|error| self.failed(error))?,
+            false => self.link()?,
+        }
         self.published = true;
         if sync { sync_folder(folder_of(&self.place)).map_err(|error| self.failed(error)) } else { Ok(()) }
+    }
+
+    /// A rename would take the place of a file that came this moment; a second name for the same file does not.
+    fn link(&self) -> Result<()> {
+        match fs::hard_link(&self.path, &self.place) {
+            Ok(()) => fs::remove_file(&self.path).map_err(|error| self.failed(error)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.already_exists()),
+            // Not every file system has second names.
+            Err(_) => {
+                self.check_place()?;
+                fs::rename(&self.path, &self.place).map_err(|error| self.failed(error))
+            }
+        }
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -167,6 +192,23 @@ mod tests {
     use super::*;
     use crate::backup::Progress;
     use std::ops::ControlFlow;
+
+    #[test]
+    fn of_two_dumps_that_both_found_no_file_the_second_is_refused_and_removed() {
+        let folder = std::env::temp_dir().join(temporary_name("publish"));
+        fs::create_dir(&folder).unwrap();
+        let [first, second] = ["first", "second"].map(|text| {
+            let unfinished = Unfinished::beside(&folder.join("a"), Existing::Refuse, DumpFormat::Custom).unwrap();
+            io::Write::write_all(&mut unfinished.create().unwrap(), text.as_bytes()).unwrap();
+            unfinished.complete(true).unwrap();
+            unfinished
+        });
+        first.publish(true).unwrap();
+        assert!(matches!(second.publish(true), Err(Error::AlreadyExists { .. })));
+        assert_eq!(fs::read(folder.join("a")).unwrap(), b"first");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_hash_tells_how_far_it_is_and_ends_when_the_caller_gives_up() {

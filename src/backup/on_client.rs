@@ -98,7 +98,9 @@ pub(super) fn back_up(cluster: &Cluster, backup: &Backup, path: &Path, watch: &m
     let told = manifest.write_beside(path)?;
     let sync = backup.dump.sync() != Sync::No;
     unfinished.complete(sync)?;
-    forget_manifest(path)?;
+    if unfinished.replaces() {
+        forget_manifest(path)?;
+    }
     unfinished.publish(sync)?;
     told.publish(sync)?;
     Ok(BackupReport { manifest: Some(manifest), warnings })

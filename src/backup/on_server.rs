@@ -189,13 +189,33 @@ fn read_digest(printed: &str) -> Result<Digested> {
     }
 }
 
+/// The shell's condition for what may be at a final path.
+fn free(place: &str, replaces: bool) -> String {
+    let place = quote(place);
+    match replaces {
+        true => format!("{{ [ ! -d {place} ] || exit {EXISTS}; }}"),
+        false => format!("{{ [ ! -e {place} ] && [ ! -L {place} ] || exit {EXISTS}; }}"),
+    }
+}
+
+/// The shell's words that rename a file where nothing must be. To move it would take the place of a file that came this
+/// moment; a second name for the same file does not. Not every file system has second names.
+fn rename_to_nothing(path: &str, place: &str) -> String {
+    let free = free(place, false);
+    let (path, place) = (quote(path), quote(place));
+    format!(
+        "if ln -- {path} {place} 2>/dev/null && [ -f {place} ]; then rm -f -- {path}; \
+         else {free} && mv -f -- {path} {place}; fi"
+    )
+}
+
 /// A dump under its temporary name on the server; it is removed when this is dropped unpublished.
 struct Unfinished<'a> {
     cluster: &'a Cluster,
     path: String,
     place: String,
-    /// The shell's condition for what may be at the final path.
-    free: String,
+    replaces: bool,
+    format: DumpFormat,
     published: bool,
 }
 
@@ -203,22 +223,30 @@ impl<'a> Unfinished<'a> {
     /// A name beside the final path. Refuses what is there, and a folder that is not.
     fn beside(cluster: &'a Cluster, path: &str, existing: Existing, format: DumpFormat) -> Result<Self> {
         let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let free = match existing == Existing::Replace && format != DumpFormat::Directory {
-            true => format!("{{ [ ! -d {} ] || exit {EXISTS}; }}", quote(path)),
-            false => format!("{{ [ ! -e {0} ] && [ ! -L {0} ] || exit {EXISTS}; }}", quote(path)),
-        };
-        let script = format!("ls -d -- {} >/dev/null && {free}", quote(&format!("{folder}/.")));
         let mut unfinished = Self {
             cluster,
             path: format!("{folder}/{}", temporary_name(name)),
             place: path.to_owned(),
-            free,
+            replaces: existing == Existing::Replace && format != DumpFormat::Directory,
+            format,
             // There is nothing yet.
             published: true,
         };
+        let script = format!("ls -d -- {} >/dev/null && {}", quote(&format!("{folder}/.")), unfinished.free());
         unfinished.run(&format!("a look at {folder:?} on the server"), &script)?;
         unfinished.published = false;
         Ok(unfinished)
+    }
+
+    fn free(&self) -> String {
+        free(&self.place, self.replaces)
+    }
+
+    fn rename(&self) -> String {
+        match self.replaces || self.format == DumpFormat::Directory {
+            true => format!("mv -f -- {} {}", quote(&self.path), quote(&self.place)),
+            false => rename_to_nothing(&self.path, &self.place),
+        }
     }
 
     fn run(&self, title: &str, script: &str) -> Result<()> {
@@ -233,15 +261,18 @@ impl<'a> Unfinished<'a> {
     /// Brings it to the disk and gives it its final name, then its manifest; that of an older dump goes before.
     fn publish(mut self, mut manifest: Self, sync: bool) -> Result<()> {
         let folder = format!("{}/.", self.place.rsplit_once('/').map_or(".", |(folder, _)| folder));
-        let [temporary, place, told, its_place, folder] =
-            [&self.path, &self.place, &manifest.path, &manifest.place, &folder].map(|path| quote(path));
+        let [temporary, told, its_place, folder] =
+            [&self.path, &manifest.path, &manifest.place, &folder].map(|path| quote(path));
+        let forget = if self.replaces { format!("rm -f -- {its_place}") } else { "true".into() };
         let bring = |what: &str| if sync { format!("{{ sync {what} 2>/dev/null || sync; }}") } else { "true".into() };
         let script = format!(
-            "{} && {} && {} && {} && rm -f -- {its_place} && mv -f -- {temporary} {place} && mv -f -- {told} {its_place} && {}",
+            "{} && {} && {} && {} && {forget} && {} && {} && {}",
             bring(&temporary),
             bring(&told),
-            self.free,
-            manifest.free,
+            self.free(),
+            manifest.free(),
+            self.rename(),
+            manifest.rename(),
             bring(&folder)
         );
         self.run(&format!("the renaming of a dump to {:?} on the server", self.place), &script)?;
@@ -423,6 +454,27 @@ mod tests {
             quote_all(["a b", "it's", "$(x)", "`x`; \"", "a\nb", ""]),
             "'a b' 'it'\\''s' '$(x)' '`x`; \"' 'a\nb' ''"
         );
+    }
+
+    #[test]
+    fn what_came_to_the_final_path_stays_also_where_files_have_one_name_only() {
+        let folder = std::env::temp_dir().join(crate::files::temporary_name("renamed"));
+        std::fs::create_dir(&folder).unwrap();
+        let [from, to] = ["it's", "$(a)"].map(|name| folder.join(name));
+        let script = rename_to_nothing(from.to_str().unwrap(), to.to_str().unwrap());
+        for before in ["", "ln() { false; }; "] {
+            let rename = || {
+                std::fs::write(&from, "new").unwrap();
+                let ended = std::process::Command::new("/bin/sh").args(["-c", &format!("{before}{script}")]).status();
+                let left = [&from, &to].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+                (ended.unwrap().code(), left)
+            };
+            assert_eq!(rename(), (Some(0), ["".into(), "new".into()]));
+            std::fs::write(&to, "other").unwrap();
+            assert_eq!(rename(), (Some(EXISTS), ["new".into(), "other".into()]));
+            std::fs::remove_file(&to).unwrap();
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::parse;
 use super::rule::HbaRule;
 use super::secret;
 use super::token::pieces;
+use super::write;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::ops::Deref;
@@ -20,6 +21,8 @@ pub struct HbaEntry {
     pub(super) expanded: Option<Box<HbaRule>>,
     pub(super) file: Arc<str>,
     pub(super) line: usize,
+    /// Whether a `/` begins a regular expression on its server.
+    pub(super) has_patterns: bool,
 }
 
 impl HbaEntry {
@@ -37,6 +40,11 @@ impl HbaEntry {
     pub fn effective(&self) -> &HbaRule {
         self.expanded.as_deref().unwrap_or(&self.rule)
     }
+
+    /// The text of [`effective`](HbaEntry::effective), as this entry is displayed.
+    pub fn effective_text(&self) -> String {
+        write::text(self.effective(), self.has_patterns)
+    }
 }
 
 impl Deref for HbaEntry {
@@ -47,10 +55,10 @@ impl Deref for HbaEntry {
     }
 }
 
-/// The rule, as [`HbaRule`] is displayed.
+/// The rule, as its server reads it, with secrets masked: before PostgreSQL 16 a `/` begins a name like any other letter.
 impl fmt::Display for HbaEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rule.fmt(f)
+        f.write_str(&write::text(&self.rule, self.has_patterns))
     }
 }
 
@@ -77,7 +85,10 @@ impl Row {
             Some(as_written) => (as_written.rule, Some(Box::new(parsed.rule))),
             None => (parsed.rule, None),
         };
-        Self::Rule { entry: HbaEntry { rule, expanded, file, line }, warning }
+        Self::Rule {
+            entry: HbaEntry { rule, expanded, file, line, has_patterns: dialect.has_patterns_and_includes() },
+            warning,
+        }
     }
 
     /// All that a new line for the main file says.

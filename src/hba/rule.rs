@@ -69,7 +69,7 @@ impl HbaRule {
 /// no UTF-8 as U+FFFD.
 impl fmt::Display for HbaRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&write::text(self))
+        f.write_str(&write::text(self, true))
     }
 }
 

@@ -12,8 +12,15 @@ use crate::error::{Error, Result};
 enum Form {
     /// A server: secrets as they are; whether a `/` begins a regular expression there.
     Server { patterns: bool },
-    /// A person, as for the newest server: secrets masked.
-    Person,
+    /// A person: secrets masked.
+    Person { patterns: bool },
+}
+
+impl Form {
+    fn has_patterns(self) -> bool {
+        let (Self::Server { patterns } | Self::Person { patterns }) = self;
+        patterns
+    }
 }
 
 /// The words of a rule for a server; an address and a mask of its own are one word with a blank between.
@@ -25,10 +32,10 @@ pub(super) fn words(rule: &HbaRule, dialect: &Dialect) -> Result<Vec<Vec<u8>>> {
     Ok(all(rule, Form::Server { patterns: dialect.has_patterns_and_includes() }))
 }
 
-/// A rule for people, with secrets masked.
-pub(super) fn text(rule: &HbaRule) -> String {
+/// A rule for people, with secrets masked; `patterns` is whether a `/` begins a regular expression on its server.
+pub(super) fn text(rule: &HbaRule, patterns: bool) -> String {
     // A secret in the place of a name is none the less one.
-    let shown = secret::masked_rule(&all(rule, Form::Person).join(&b' '));
+    let shown = secret::masked_rule(&all(rule, Form::Person { patterns }).join(&b' '));
     String::from_utf8_lossy(&shown).into_owned()
 }
 
@@ -69,7 +76,7 @@ fn name_word(name: &HbaName, keywords: &[&str], form: Form) -> Vec<u8> {
     let bytes = name.as_bytes();
     match bytes.first() {
         // It would be a regular expression, quoted or not: so it is one that means just this name.
-        Some(b'/') if form != (Form::Server { patterns: false }) => in_quotes(&exactly(bytes)),
+        Some(b'/') if form.has_patterns() => in_quotes(&exactly(bytes)),
         Some(b'+' | b'@') => in_quotes(bytes),
         _ if keywords.iter().any(|keyword| keyword.as_bytes() == bytes) => in_quotes(bytes),
         _ => quoted_if_needed(bytes),
@@ -120,7 +127,7 @@ fn option_word(option: &HbaOption, form: Form) -> Vec<u8> {
     word.push(b'=');
     word.extend(match option.value.as_bytes() {
         b"" => Vec::new(),
-        _ if form == Form::Person && secret::is_hidden(&option.name) => secret::MASK.into(),
+        _ if matches!(form, Form::Person { .. }) && secret::is_hidden(&option.name) => secret::MASK.into(),
         bytes => quoted_if_needed(bytes),
     });
     word
@@ -146,14 +153,16 @@ fn in_quotes(bytes: &[u8]) -> Vec<u8> {
 
 /// Refuses what cannot be said in the file, or would be read as something else.
 fn refuse(rule: &HbaRule, dialect: &Dialect) -> Result<()> {
+    let patterns = dialect.has_patterns_and_includes();
     let why = names_fault(rule).or_else(|| address_fault(rule)).or_else(|| options_fault(rule));
     if let Some(why) = why {
-        return Err(Error::invalid(format!("rule \"{}\" of pg_hba.conf", text(rule)), why));
+        return Err(Error::invalid(format!("rule \"{}\" of pg_hba.conf", text(rule, patterns)), why));
     }
-    match has_expression(rule) && !dialect.has_patterns_and_includes() {
-        true => {
-            Err(Error::unsupported(format!("the regular expression in the rule \"{}\"", text(rule)), "PostgreSQL 16"))
-        }
+    match has_expression(rule) && !patterns {
+        true => Err(Error::unsupported(
+            format!("the regular expression in the rule \"{}\"", text(rule, patterns)),
+            "PostgreSQL 16",
+        )),
         false => Ok(()),
     }
 }

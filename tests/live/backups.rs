@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A directory that is removed when this is dropped. Everybody may write to it: the server may be another user.
@@ -561,6 +562,27 @@ fn a_dump_that_came_to_the_final_path_meanwhile_stays_with_its_manifest() {
             assert_eq!(folder.names(), ["a", "a.manifest.json"]);
             [&path, &told].into_iter().for_each(|path| fs::remove_file(path).unwrap());
         }
+    }
+}
+
+#[test]
+fn of_dumps_to_one_path_at_once_one_is_there_with_its_manifest() {
+    let Some(programs) = programs() else { return };
+    let (cluster, folder) = (fresh(), Folder::new());
+    let path = folder.file("a");
+    for backup in [on_client(&path, &programs), on_server(&path, &programs)] {
+        let dump = || connect(cluster.current_database(), "postgres").backup(&backup);
+        let results: Vec<_> = thread::scope(|scope| {
+            let running: Vec<_> = (0..4).map(|_| scope.spawn(dump)).collect();
+            running.into_iter().map(|running| running.join().unwrap()).collect()
+        });
+        let (done, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert!(refused.iter().all(|result| matches!(result, Err(Error::AlreadyExists { .. }))), "{refused:?}");
+        let [Ok(report)] = done.as_slice() else { panic!("{done:?}") };
+        let told = fs::read_to_string(Manifest::path_for(&path)).unwrap();
+        assert_eq!(Manifest::from_json(&told).unwrap(), *manifest(report));
+        assert_eq!(folder.names(), ["a", "a.manifest.json"]);
+        folder.names().iter().for_each(|name| fs::remove_file(folder.file(name)).unwrap());
     }
 }
 

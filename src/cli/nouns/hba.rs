@@ -194,7 +194,7 @@ fn show(context: &Context) -> Result<(), Failure> {
             ("file", entry.file().into()),
             ("line", entry.line().into()),
             ("rule", entry.to_string().into()),
-            ("effective", entry.effective().to_string().into()),
+            ("effective", entry.effective_text().into()),
             ("method", entry.method.to_string().into()),
         ]
     };

@@ -150,15 +150,29 @@ fn ending_sessions(
     let elsewhere = if template.name == "postgres" { "template1" } else { "postgres" };
     let elsewhere = if template.name == cluster.current_database() { elsewhere } else { cluster.current_database() };
     let helper = cluster.session().to_database(elsewhere)?;
-    let (done, creator) = (AtomicBool::new(false), cluster.session().process());
+    let creator = cluster.session().process();
+    let ending = |done: &AtomicBool| end_when_locked(&helper, creator, template, done);
+    meanwhile(ending, || databases.create_regardless(value, script))
+}
+
+/// Does something, and something else beside it, which is told when the first is done or has panicked.
+fn meanwhile<R>(beside: impl FnOnce(&AtomicBool) -> Result<()> + Send, work: impl FnOnce() -> R) -> R {
+    struct Tell<'a>(&'a AtomicBool);
+    impl Drop for Tell<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let ending = scope.spawn(|| end_when_locked(&helper, creator, template, &done));
-        let made = databases.create_regardless(value, script);
-        done.store(true, Ordering::Release);
-        if let Ok(Err(error)) = ending.join() {
+        let running = scope.spawn(|| beside(&done));
+        let tell = Tell(&done);
+        let result = work();
+        drop(tell);
+        if let Ok(Err(error)) = running.join() {
             log::warn!("{error}");
         }
-        made
+        result
     })
 }
 
@@ -259,5 +273,23 @@ impl Database {
             Lit(template),
             Lit(template)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic;
+
+    #[test]
+    fn what_runs_beside_ends_with_the_work_also_when_that_panics() {
+        let until = |done: &AtomicBool| {
+            while !done.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            Ok(())
+        };
+        assert_eq!(meanwhile(until, || 1), 1);
+        assert!(panic::catch_unwind(|| meanwhile(until, || panic!("on purpose"))).is_err());
     }
 }
