@@ -12,6 +12,8 @@ mod conninfo;
 mod parameters;
 mod password_file;
 mod service_file;
+#[allow(dead_code)]
+mod tls_parameters;
 
 pub(crate) use parameters::resolve;
 
