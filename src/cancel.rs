@@ -2,7 +2,6 @@
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::session::Family;
-use postgres::NoTls;
 use postgres::error::SqlState;
 use std::io;
 use std::sync::Arc;
@@ -32,10 +31,7 @@ impl Canceller {
     pub fn cancel(&self) -> Result<()> {
         self.family.count_cancel();
         let members = self.family.living();
-        let asked = members.iter().map(|session| {
-            session.cancel_token().cancel_query(NoTls).map_err(|error| Error::driver("cancel a statement", &error))
-        });
-        asked.fold(Ok(()), Result::and)
+        members.iter().map(|session| session.cancel()).fold(Ok(()), Result::and)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The front door: a connection to one database of a cluster.
 use crate::collection::{Items, System};
-use crate::connect;
+use crate::connect::{ConnectOptions, ConnectionParameters};
 use crate::error::{Error, Result};
 use crate::kind::Kind;
 use crate::plan::{self, Effect, Plan, Recorder};
@@ -9,9 +9,9 @@ use crate::seen::Seen;
 use crate::session::Session;
 use crate::sql::Sql;
 use crate::version::ServerVersion;
+use postgres::Client;
 use postgres::error::SqlState;
 use postgres::types::ToSql;
-use postgres::{Client, Config};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -50,44 +50,28 @@ struct Kept<T: Kind> {
     undone: u64,
 }
 
-/// How to connect: [`Cluster::connect_with`].
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ConnectOptions {
-    /// The role to become on every connection: `SET ROLE`.
-    pub role: Option<String>,
-}
-
-impl ConnectOptions {
-    /// The defaults: no `SET ROLE`.
-    pub fn new() -> Self {
-        Self::default()
-    }
-}
-
 impl Cluster {
-    /// Connects, with a conninfo string (`host=db user=postgres`, `service=prod`) or a URL
-    /// (`postgresql://postgres@db`), as libpq reads them. What is not given comes, as with psql, from the
-    /// [service file](https://www.postgresql.org/docs/current/libpq-pgservice.html), then from the
-    /// [environment](https://www.postgresql.org/docs/current/libpq-envars.html) (`PGHOST`, ...), the password last from the
-    /// [password file](https://www.postgresql.org/docs/current/libpq-pgpass.html). `connect_timeout` (30 seconds where it is not given) covers
-    /// all of connecting.
+    /// Connects with connection parameters as libpq reads them: a conninfo string (`host=db user=postgres`,
+    /// `service=prod`) or a URL (`postgresql://postgres@db`). What is not given comes, as with psql, from the service file, the
+    /// environment and the password file: see [`ConnectionParameters`]. Of several hosts the first counts that answers and
+    /// is what `target_session_attrs` asks for. `connect_timeout` (30 seconds where it is not given, or not above 0) is how
+    /// long the attempt at each address may take as a whole; looking up a name may take as long.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for parameters that cannot be read, [`Error::NotFound`] for an unknown service, [`Error::Connection`] if there is
-    /// no connection within the time, [`Error::Server`] for a refused password or an unknown
-    /// database, [`Error::Unsupported`] for a server older than PostgreSQL 12, one that is not
-    /// PostgreSQL, and a pooler in transaction mode.
+    /// Those of [`ConnectionParameters::parse`] and [`connect_with`](Cluster::connect_with).
     pub fn connect(parameters: &str) -> Result<Self> {
-        Self::connect_with(connect::resolve(parameters)?, ConnectOptions::new())
+        Self::connect_with(ConnectionParameters::parse(parameters)?, ConnectOptions::new())
     }
 
-    /// Connects with a driver's configuration, which may hold what [`connect`](Cluster::connect) cannot say.
+    /// Connects with parameters that were read before, or a driver's configuration
+    /// ([`postgres::Config`]), and with options.
     ///
     /// # Errors
-    /// As for [`connect`](Cluster::connect).
-    pub fn connect_with(config: impl Into<Config>, options: ConnectOptions) -> Result<Self> {
-        Ok(Self::new(Session::connect(config.into(), options.role)?))
+    /// [`Error::Invalid`] for parameters and options that cannot be used, [`Error::Connection`] if there is no connection
+    /// within the time, [`Error::Server`] for a refused password or an unknown database, [`Error::Unsupported`] for a
+    /// server older than PostgreSQL 12, one that is not PostgreSQL, and a pooler in transaction mode.
+    pub fn connect_with(parameters: impl Into<ConnectionParameters>, options: ConnectOptions) -> Result<Self> {
+        Ok(Self::new(Session::connect(parameters.into(), options)?))
     }
 
     /// Uses a connection that exists already, also one that is inside a transaction that has not failed: changes are

@@ -1,22 +1,29 @@
-//! Making a connection, within a deadline.
+//! Making a connection, as libpq does, within a deadline.
 use crate::error::{Error, Result};
 use crate::sql::Ident;
 use crate::version::{OLDEST, ServerVersion};
-use postgres::config::Host;
-use postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
-use std::sync::mpsc;
+use postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod attempt;
 mod conninfo;
+mod driver;
+mod hosts;
+pub(crate) mod keywords;
+mod options;
 mod parameters;
 mod password_file;
+mod plain;
 mod service_file;
+mod surroundings;
+mod target_session;
+mod tls_parameters;
 
-pub(crate) use parameters::resolve;
-
-/// How long connecting may take where `connect_timeout` does not say.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub use options::{ConnectOptions, Retries};
+pub use parameters::ConnectionParameters;
+pub(crate) use plain::{cancel, dial};
+pub(crate) use tls_parameters::TlsParameters;
 
 /// What is known of a connection from the start.
 #[derive(Clone, Debug)]
@@ -27,49 +34,57 @@ pub(crate) struct Facts {
     pub(crate) pid: i32,
 }
 
-/// Opens a connection, asks what it is connected to, and becomes the role: all within the deadline.
-///
-/// It is done on a thread of its own: the driver's timeout covers neither a server that accepts and
-/// stays silent nor a slow look-up of names. A thread that is left behind stays as long as the server is silent.
-pub(crate) fn open(config: &Config, role: Option<&str>) -> Result<(Client, Facts)> {
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return Err(Error::invalid(
-            "connection parameters",
-            "they name no host: host=..., or a directory of a Unix socket",
-        ));
-    }
-    let action = format!("connect to {}", target(config));
-    let deadline = config.get_connect_timeout().copied().unwrap_or(DEADLINE);
-    let (sender, receiver) = mpsc::channel();
-    let (config, role, doing) = (config.clone(), role.map(str::to_owned), action.clone());
-    let attempt = move || {
-        let _ = sender.send(attempt(config, role.as_deref(), &doing));
-    };
-    thread::Builder::new()
-        .name("pgsteward-connect".into())
-        .spawn(attempt)
-        .map_err(|error| Error::io(&action, error))?;
-    receiver.recv_timeout(deadline).unwrap_or_else(|_| {
-        let reason = format!("no answer within {} seconds (connect_timeout)", deadline.as_secs_f32());
-        Err(Error::Connection { action, reason })
-    })
+/// The way to the server that answered, of all that were named.
+#[derive(Clone)]
+pub(crate) struct Reached {
+    /// With one host, and the password for it.
+    pub(crate) config: Config,
+    pub(crate) tls: TlsParameters,
+    /// The name that the server's certificate has to be for; empty where none was given.
+    pub(crate) host: String,
 }
 
-fn attempt(config: Config, role: Option<&str>, action: &str) -> Result<(Client, Facts)> {
-    let started = Instant::now();
-    let mut client = dial(&config, action)?;
-    let (facts, process) = inspect(&mut client, action)?;
+/// A connection that was made.
+pub(crate) struct Opened {
+    pub(crate) client: Client,
+    pub(crate) facts: Facts,
+    pub(crate) reached: Reached,
+}
+
+/// Opens a connection to the first server that will do, asks what it is connected to, and becomes the role; again after a
+/// failure that may pass, as often as the options say.
+pub(crate) fn open(parameters: &ConnectionParameters, options: &ConnectOptions) -> Result<Opened> {
+    let mut retried = 0;
+    loop {
+        match attempt::first(parameters, options) {
+            Ok(opened) => return Ok(opened),
+            Err(failure) if failure.passing && retried < options.retries.attempts => {
+                log::info!("trying again: {}", failure.error);
+                thread::sleep(options.retries.wait(retried));
+                retried += 1;
+            }
+            Err(failure) if retried > 0 => return Err(failure.error.and(&format!("tried {} times", retried + 1))),
+            Err(failure) => return Err(failure.error),
+        }
+    }
+}
+
+/// Sees what a new connection is connected to.
+fn arrive(client: &mut Client, reached: &Reached, started: Instant, action: &str) -> Result<Facts> {
+    let (facts, process) = inspect(client, action)?;
     // A server process that is older than its connection, or that listens elsewhere, belongs to a pooler perhaps.
     let older = process.age > started.elapsed() + Duration::from_secs(1);
-    if older || !dialled(&config, process.port) {
-        refuse_shared(&config, &facts, action)?;
+    if older || !process.port.is_some_and(|port| reached.config.get_ports().contains(&port)) {
+        refuse_shared(reached, &facts, action)?;
     }
-    if let Some(role) = role {
-        let sql = sql!("SET ROLE {}", Ident(role));
-        sql.check()?;
-        client.batch_execute(sql.text()).map_err(|error| Error::driver(&format!("become {role:?}"), &error))?;
-    }
-    Ok((client, facts))
+    Ok(facts)
+}
+
+fn become_role(client: &mut Client, role: Option<&str>) -> Result<()> {
+    let Some(role) = role else { return Ok(()) };
+    let sql = sql!("SET ROLE {}", Ident(role));
+    sql.check()?;
+    client.batch_execute(sql.text()).map_err(|error| Error::driver(&format!("become {role:?}"), &error))
 }
 
 /// What a server process says of itself.
@@ -78,23 +93,20 @@ pub(crate) struct Process {
     port: Option<u16>,
 }
 
-/// Whether the server itself is at a port that was called.
-fn dialled(config: &Config, port: Option<u16>) -> bool {
-    match (config.get_ports(), port) {
-        (_, None) => false,
-        ([], Some(port)) => port == 5432,
-        (ports, Some(port)) => ports.contains(&port),
-    }
-}
-
-fn dial(config: &Config, action: &str) -> Result<Client> {
+/// The configuration, with the server's notices in the log.
+pub(crate) fn with_notices(config: &Config) -> Config {
     let mut config = config.clone();
     config.notice_callback(|notice| log::info!("{}: {}", notice.severity(), notice.message()));
-    config.connect(NoTls).map_err(|error| match Error::driver(action, &error) {
+    config
+}
+
+/// The driver's error when connecting.
+pub(crate) fn no_connection(action: &str, error: &postgres::Error) -> Error {
+    match Error::driver(action, error) {
         // Whatever the driver says about connecting, there is no connection.
         Error::Invalid { why, .. } => Error::Connection { action: action.into(), reason: why },
         other => other,
-    })
+    }
 }
 
 /// Asks a connection what it is connected to. Servers that are not PostgreSQL, or too old, are refused.
@@ -130,8 +142,8 @@ pub(crate) fn inspect(client: &mut Client, action: &str) -> Result<(Facts, Proce
 
 /// Refuses a pooler that would give this session's server process to somebody else between two
 /// statements: a second connection then gets the very process that the first one has.
-fn refuse_shared(config: &Config, facts: &Facts, action: &str) -> Result<()> {
-    let Ok(mut second) = dial(config, action) else { return Ok(()) };
+fn refuse_shared(reached: &Reached, facts: &Facts, action: &str) -> Result<()> {
+    let Ok(mut second) = dial(&reached.config, &reached.tls, &reached.host, action) else { return Ok(()) };
     match inspect(&mut second, action) {
         Ok((other, _)) if other.pid == facts.pid => Err(pooled()),
         _ => Ok(()),
@@ -144,53 +156,4 @@ pub(crate) fn pooled() -> Error {
         "a connection through a pooler in transaction or statement mode",
         "a session of its own: connect to the server directly, or set the pooler to session mode",
     )
-}
-
-/// Where a configuration leads, for messages; no secret is in it.
-pub(crate) fn target(config: &Config) -> String {
-    let mut parts = Vec::new();
-    for host in config.get_hosts() {
-        parts.push(match host {
-            Host::Tcp(name) => format!("host={name}"),
-            #[cfg(unix)]
-            Host::Unix(path) => format!("host={}", path.display()),
-        });
-    }
-    parts.extend(config.get_ports().iter().map(|port| format!("port={port}")));
-    parts.extend(config.get_dbname().map(|name| format!("dbname={name}")));
-    parts.extend(config.get_user().map(|name| format!("user={name}")));
-    if parts.is_empty() { "the server".into() } else { parts.join(" ") }
-}
-
-/// Parameters of libpq that cannot be given here yet.
-const NOT_YET: [&str; 15] = [
-    "client_encoding",
-    "fallback_application_name",
-    "gssencmode",
-    "gsslib",
-    "krbsrvname",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "requiressl",
-    "sslcert",
-    "sslcrl",
-    "sslkey",
-    "sslmode",
-    "sslpassword",
-    "sslrootcert",
-];
-
-/// The error for connection parameters that cannot be read. Their text is not repeated, nor what the
-/// driver says of a part of it: it may be a piece of a password.
-pub(crate) fn unreadable(error: &postgres::Error) -> Error {
-    let said = Error::driver("", error).to_string();
-    let known = NOT_YET.iter().find(|name| said.contains(&format!("`{name}`")));
-    let why = match known {
-        Some(name) => format!("{name} cannot be given here yet, or not with this value"),
-        None => "they are neither key=value pairs, blanks in values quoted ('...'), nor a postgresql:// URL, \
-                 or one of them is not known"
-            .to_owned(),
-    };
-    Error::invalid("connection parameters", why)
 }

@@ -11,6 +11,7 @@ documents! {
     Backup: "docs/backup.md",
     Cli: "docs/cli.md",
     Cluster: "docs/cluster.md",
+    Connecting: "docs/connecting.md",
     Database: "docs/database.md",
     Design: "docs/design.md",
     FromPgmob: "docs/from-pgmob.md",

@@ -74,8 +74,9 @@ mod transaction;
 mod version;
 
 pub use crate::cancel::Canceller;
-pub use crate::cluster::{Cluster, ConnectOptions};
+pub use crate::cluster::Cluster;
 pub use crate::collection::Collection;
+pub use crate::connect::{ConnectOptions, ConnectionParameters, Retries};
 pub use crate::dependents::Depended;
 pub use crate::error::{Error, Result, ServerMessage};
 pub use crate::fields::{FieldValue, Fields};

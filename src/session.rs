@@ -1,5 +1,5 @@
 //! One connection, shared by everything that uses a cluster: the only way to the server.
-use crate::connect::{self, Facts};
+use crate::connect::{self, ConnectOptions, ConnectionParameters, Facts, Opened, Reached};
 use crate::error::{Error, Result};
 use crate::fate::{Mention, Moments, Within};
 use crate::row::Row;
@@ -9,7 +9,7 @@ use crate::state::{Gone, State, failed};
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
-use postgres::{CancelToken, Client, Config};
+use postgres::{CancelToken, Client};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
@@ -48,41 +48,72 @@ impl Family {
     }
 }
 
+/// What a connection was made with, and another can be.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) parameters: ConnectionParameters,
+    pub(crate) options: ConnectOptions,
+}
+
+/// What another thread needs of a connection.
+#[derive(Clone)]
+struct Current {
+    /// What cancels a statement.
+    cancel: CancelToken,
+    /// None for a connection that was handed in.
+    reached: Option<Reached>,
+}
+
 pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
-    config: Option<Config>,
-    role: Option<String>,
+    origin: Option<Origin>,
     facts: Facts,
     /// The server process that there is now; the one in `facts` was the first.
     pid: Arc<AtomicI32>,
     /// This one, and those to other databases that were made from it or that it was made from.
     family: Arc<Family>,
-    /// What cancels a statement of the connection that there is now.
-    cancel: Mutex<CancelToken>,
+    /// The connection that there is now.
+    current: Mutex<Current>,
     state: Mutex<State>,
     /// Wakes threads that wait for another one's transaction to end.
     free: Condvar,
     undone: Arc<AtomicU64>,
 }
 
+impl Origin {
+    fn to_database(&self, name: &str) -> Self {
+        Self { parameters: self.parameters.to_database(name), options: self.options.clone() }
+    }
+}
+
 impl Session {
-    pub(crate) fn connect(config: Config, role: Option<String>) -> Result<Arc<Self>> {
-        Self::open(config, role, Arc::default())
+    pub(crate) fn connect(parameters: ConnectionParameters, options: ConnectOptions) -> Result<Arc<Self>> {
+        Self::open(Origin { parameters, options }, Arc::default())
     }
 
     /// A session like this one, to another database.
     pub(crate) fn to_database(&self, name: &str) -> Result<Arc<Self>> {
-        let config = self.config.as_ref().ok_or_else(|| {
+        let origin = self.origin.as_ref().ok_or_else(|| {
             Error::unsupported("another database over a connection that was handed in", "Cluster::connect")
         })?;
-        let mut config = config.clone();
-        config.dbname(name);
-        Self::open(config, self.role.clone(), self.family.clone())
+        self.open_beside(origin.to_database(name))
     }
 
-    fn open(config: Config, role: Option<String>, family: Arc<Family>) -> Result<Arc<Self>> {
-        let (client, facts) = connect::open(&config, role.as_deref())?;
-        Ok(Self::new(Some(config), role, client, facts, family))
+    fn open(origin: Origin, family: Arc<Family>) -> Result<Arc<Self>> {
+        let Opened { client, facts, reached } = connect::open(&origin.parameters, &origin.options)?;
+        Ok(Self::new(Some(origin), Some(reached), client, facts, family))
+    }
+
+    /// A session with the server that this one is connected to, and no other of the list; when it is lost it goes
+    /// through the list again.
+    fn open_beside(&self, origin: Origin) -> Result<Arc<Self>> {
+        let Opened { client, facts, reached } = connect::open(&self.here(&origin.parameters), &origin.options)?;
+        Ok(Self::new(Some(origin), Some(reached), client, facts, self.family.clone()))
+    }
+
+    /// Parameters for the server that there is now.
+    fn here(&self, parameters: &ConnectionParameters) -> ConnectionParameters {
+        self.current().reached.map_or_else(|| parameters.clone(), |reached| parameters.only(&reached))
     }
 
     /// A session on a connection that somebody else made.
@@ -92,14 +123,14 @@ impl Session {
     }
 
     fn new(
-        config: Option<Config>,
-        role: Option<String>,
+        origin: Option<Origin>,
+        reached: Option<Reached>,
         client: Client,
         facts: Facts,
         family: Arc<Family>,
     ) -> Arc<Self> {
         let (pid, undone) = (Arc::new(AtomicI32::new(facts.pid)), Arc::new(AtomicU64::new(0)));
-        let cancel = Mutex::new(client.cancel_token());
+        let current = Mutex::new(Current { cancel: client.cancel_token(), reached });
         let state = State {
             client: Some(client),
             pid: pid.clone(),
@@ -113,12 +144,11 @@ impl Session {
             undone: undone.clone(),
         };
         let session = Arc::new(Self {
-            config,
-            role,
+            origin,
             facts,
             pid,
             family: family.clone(),
-            cancel,
+            current,
             state: Mutex::new(state),
             free: Condvar::new(),
             undone,
@@ -138,8 +168,14 @@ impl Session {
         self.family.clone()
     }
 
-    pub(crate) fn cancel_token(&self) -> CancelToken {
-        self.cancel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Asks the server to cancel what the connection that there is now is doing.
+    pub(crate) fn cancel(&self) -> Result<()> {
+        let Current { cancel, reached } = self.current();
+        connect::cancel(&cancel, reached.as_ref()).map_err(|error| Error::driver("cancel a statement", &error))
+    }
+
+    fn current(&self) -> Current {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The server process that there is now.
@@ -174,7 +210,7 @@ impl Session {
     pub(crate) fn ready(&self, action: &str) -> Result<MutexGuard<'_, State>> {
         let mut state = self.lock();
         let lost = |reason: &str| Err(Error::Connection { action: action.into(), reason: reason.into() });
-        match (state.gone, &self.config) {
+        match (state.gone, &self.origin) {
             (None, _) => Ok(state),
             (Some(Gone::Lent), _) => Err(Error::invalid(
                 format!("attempt to {action}"),
@@ -185,9 +221,10 @@ impl Session {
                 lost("the connection was lost inside a transaction, and the transaction with it")
             }
             (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
-            (Some(Gone::Lost), Some(config)) => {
-                let (client, facts) = connect::open(config, self.role.as_deref())?;
-                *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = client.cancel_token();
+            (Some(Gone::Lost), Some(Origin { parameters, options })) => {
+                let Opened { client, facts, reached } = connect::open(parameters, options)?;
+                let current = Current { cancel: client.cancel_token(), reached: Some(reached) };
+                *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;
                 state.client = Some(client);
                 self.pid.store(facts.pid, Ordering::Release);
                 (state.side, state.foreign, state.gone) = (Side::User, None, None);

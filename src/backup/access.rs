@@ -1,37 +1,46 @@
 //! How a client program gets to the server that a cluster is connected to.
 use crate::cluster::Cluster;
+use crate::connect::{ConnectionParameters, Reached, keywords};
 use crate::error::{Error, Result};
-use postgres::Config;
-use postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::process::Command;
 
 /// The connection's parameters, as libpq takes them from its environment. There, unlike in an argument, no other process
 /// of another user sees them, and no value can be taken for several.
 pub(super) struct Access {
     variables: Vec<(&'static str, OsString)>,
+    /// Parameters that have no variable, and are no secret.
+    others: Vec<(&'static str, String)>,
     /// The role that the cluster's connection became.
     pub(super) role: Option<String>,
 }
 
 impl Access {
     pub(super) fn of(cluster: &Cluster) -> Result<Self> {
-        let (config, role) = cluster.session().how_to_connect().ok_or_else(|| {
+        let (parameters, reached) = cluster.session().how_to_connect().ok_or_else(|| {
             Error::unsupported("a client program for a connection that was handed in", "Cluster::connect")
         })?;
-        Ok(Self { variables: variables(config)?, role: role.map(str::to_owned) })
+        let (variables, others) = split(&parameters, &reached)?;
+        Ok(Self { variables, others, role: cluster.session().role().map(str::to_owned) })
     }
 
     /// Gives a command all that it needs to connect to a database. A password is in its environment, and nowhere else.
     pub(super) fn give(&self, command: &mut Command, database: &str) {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.arg("--no-password").arg(database_argument(database));
+        let others = self.others.iter().map(|(name, value)| (*name, value.as_str()));
+        command.arg("--no-password").arg(connection_argument(database, others));
     }
 }
 
 /// The option for a database. A bare name that looks like a connection string would be taken for one.
 pub(super) fn database_argument(database: &str) -> String {
-    format!("--dbname=dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+    connection_argument(database, std::iter::empty())
+}
+
+fn connection_argument<'a>(database: &'a str, others: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let quoted = |(name, value): (&str, &str)| format!("{name}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
+    let words: Vec<_> = std::iter::once(("dbname", database)).chain(others).map(quoted).collect();
+    format!("--dbname={}", words.join(" "))
 }
 
 /// Takes all of libpq's variables out of a command's environment, and has it speak English.
@@ -44,59 +53,33 @@ pub(super) fn without_environment(command: &mut Command) {
     command.env("LC_ALL", "C");
 }
 
-fn variables(config: &Config) -> Result<Vec<(&'static str, OsString)>> {
-    let mut variables: Vec<(&'static str, OsString)> = Vec::new();
-    let mut set = |name, value: Option<OsString>| variables.extend(value.map(|value| (name, value)));
-    let list = |values: Vec<OsString>| (!values.is_empty()).then(|| values.join(OsStr::new(",")));
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) => OsString::from(name),
-        #[cfg(unix)]
-        Host::Unix(path) => path.clone().into_os_string(),
-    });
-    set("PGHOST", list(hosts.collect()));
-    set("PGHOSTADDR", list(config.get_hostaddrs().iter().map(|address| address.to_string().into()).collect()));
-    set("PGPORT", list(config.get_ports().iter().map(|port| port.to_string().into()).collect()));
-    set("PGUSER", config.get_user().map(Into::into));
-    set("PGOPTIONS", config.get_options().map(Into::into));
-    set("PGAPPNAME", config.get_application_name().map(Into::into));
-    set("PGCONNECT_TIMEOUT", config.get_connect_timeout().map(|timeout| timeout.as_secs().max(1).to_string().into()));
-    set("PGPASSWORD", config.get_password().map(password).transpose()?);
-    let ssl_mode = match config.get_ssl_mode() {
-        SslMode::Disable => "disable",
-        SslMode::Require => "require",
-        _ => "prefer",
-    };
-    set("PGSSLMODE", Some(ssl_mode.into()));
-    set("PGSSLNEGOTIATION", (config.get_ssl_negotiation() == SslNegotiation::Direct).then(|| "direct".into()));
-    let channel_binding = match config.get_channel_binding() {
-        ChannelBinding::Disable => "disable",
-        ChannelBinding::Require => "require",
-        _ => "prefer",
-    };
-    set("PGCHANNELBINDING", Some(channel_binding.into()));
-    let sessions = match config.get_target_session_attrs() {
-        TargetSessionAttrs::ReadWrite => Some("read-write"),
-        TargetSessionAttrs::ReadOnly => Some("read-only"),
-        _ => None,
-    };
-    set("PGTARGETSESSIONATTRS", sessions.map(Into::into));
-    set("PGLOADBALANCEHOSTS", (config.get_load_balance_hosts() == LoadBalanceHosts::Random).then(|| "random".into()));
-    Ok(variables)
-}
+type Named<T> = Vec<(&'static str, T)>;
 
-#[cfg(unix)]
-fn password(bytes: &[u8]) -> Result<OsString> {
-    use std::os::unix::ffi::OsStrExt;
-    match bytes.contains(&0) {
-        true => Err(Error::invalid("password", "it contains a NUL byte")),
-        false => Ok(OsStr::from_bytes(bytes).to_owned()),
+/// The parameters that have a variable, and those that have none. The password is the one for this server; where the
+/// programs would look it up, and the database, which is an argument, are left out, and so is `service`, whose parameters are all there.
+fn split(parameters: &ConnectionParameters, reached: &Reached) -> Result<(Named<OsString>, Named<String>)> {
+    let (mut variables, mut others) = (Vec::new(), Vec::new());
+    // Empty ones that take no empty value were refused already, and the others say nothing.
+    for (keyword, value) in keywords::of(parameters.values()).filter(|(_, value)| !value.is_empty()) {
+        match (keyword.name, keyword.variable) {
+            ("password" | "passfile" | "dbname" | "service" | "connect_timeout", _) => {}
+            // The program says it of itself, or it has no effect here.
+            ("fallback_application_name" | "replication", _) => {}
+            (name, _) if name.starts_with("oauth_") => {}
+            (_, Some(variable)) => variables.push((variable, OsString::from(value))),
+            ("sslpassword", _) => {
+                let what = "a client program with an encrypted key (sslpassword), which it would take as an argument";
+                return Err(Error::unsupported(what, "a key without a password, which only its owner may read"));
+            }
+            (name, None) => others.push((name, value.to_owned())),
+        }
     }
-}
-
-#[cfg(not(unix))]
-fn password(bytes: &[u8]) -> Result<OsString> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    text.map(Into::into).ok_or_else(|| Error::invalid("password", "it is not UTF-8, or contains a NUL byte"))
+    let timeout = parameters.timeout().map(|timeout| timeout.as_secs().max(1).to_string());
+    variables.extend(timeout.map(|timeout| ("PGCONNECT_TIMEOUT", timeout.into())));
+    if let Some(password) = reached.config.get_password() {
+        variables.push(("PGPASSWORD", String::from_utf8_lossy(password).into_owned().into()));
+    }
+    Ok((variables, others))
 }
 
 #[cfg(test)]
@@ -105,23 +88,31 @@ mod tests {
 
     #[test]
     fn a_connection_is_the_same_for_a_program() {
-        let text = "host=/run/a,b port=1,2 user='o x' password='p q' options='-c a=b' connect_timeout=3 sslmode=require \
-                    target_session_attrs=read-write dbname=d";
-        let variables = variables(&text.parse().unwrap()).unwrap();
+        let text = "host=/run/a,b port=1,2 user='o x' password=never options='-c a=b' connect_timeout=3 sslmode=require \
+                    target_session_attrs=read-write dbname=d keepalives_idle=5 fallback_application_name=f";
+        let parameters: ConnectionParameters = text.parse().unwrap();
+        let mut config = postgres::Config::new();
+        config.host("b").hostaddr("::1".parse().unwrap()).port(2).password("p q");
+        let reached = Reached { config, tls: parameters.tls().unwrap(), host: "b".into() };
+        let (variables, others) = split(&parameters.only(&reached), &reached).unwrap();
         let words: Vec<_> =
             variables.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
-        let expected = [
-            "PGHOST=/run/a,b",
-            "PGPORT=1,2",
+        for expected in [
+            "PGHOST=b",
+            "PGHOSTADDR=::1",
+            "PGPORT=2",
             "PGUSER=o x",
             "PGOPTIONS=-c a=b",
             "PGCONNECT_TIMEOUT=3",
             "PGPASSWORD=p q",
             "PGSSLMODE=require",
-            "PGCHANNELBINDING=prefer",
             "PGTARGETSESSIONATTRS=read-write",
-        ];
-        assert_eq!(words, expected);
+        ] {
+            assert!(words.iter().any(|word| word == expected), "{expected}: {words:?}");
+        }
+        assert_eq!(others, [("keepalives_idle", "5".to_owned())]);
+        let secret: ConnectionParameters = "host=b sslpassword=x".parse().unwrap();
+        assert!(split(&secret, &reached).is_err());
     }
 
     #[test]

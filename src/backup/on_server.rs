@@ -307,7 +307,7 @@ pub(super) fn back_up(
     let (path, format, name) = (file.full()?, backup.dump.format(), backup.dump.program());
     let programs = Programs::new(cluster, file, backup.programs.as_deref())?;
     let version = programs.version(name, cluster.version().major())?;
-    let mut dump = backup.dump.as_role(cluster.session().how_to_connect().and_then(|(_, role)| role));
+    let mut dump = backup.dump.as_role(cluster.session().role());
     dump.to_arguments(&version)?;
     let unfinished = Unfinished::beside(cluster, &path, backup.existing, format)?;
     let snapshot = match backup.row_counts {
@@ -403,7 +403,7 @@ pub(super) fn restore(
     let name = if plain { "psql" } else { "pg_restore" };
     let version = programs.version(name, dump.manifest.as_ref().and_then(Manifest::written_by).unwrap_or(OLDEST))?;
     let mut options = restore.options.clone();
-    let role = cluster.session().how_to_connect().and_then(|(_, role)| role);
+    let role = cluster.session().role();
     options.role = options.role.or_else(|| role.map(str::to_owned));
     let script = match plain {
         true => {

@@ -59,7 +59,7 @@ fn version(
 
 fn role(cluster: &Cluster, place: &Place) -> Result<Option<String>> {
     match place {
-        Place::Server(_) => Ok(cluster.session().how_to_connect().and_then(|(_, role)| role).map(str::to_owned)),
+        Place::Server(_) => Ok(cluster.session().role().map(str::to_owned)),
         _ => Ok(Access::of(cluster)?.role),
     }
 }

@@ -153,8 +153,12 @@ fn hosts(rest: &mut &str) -> Result<(Vec<String>, Vec<String>)> {
     }
 }
 
-/// `%2F` is a slash.
+/// `%2F` is a slash. A blank is `%20`; blanks around a part are not of it.
 fn decode(text: &str) -> Result<String> {
+    let text = text.trim_matches(' ');
+    if text.contains(' ') {
+        return Err(unreadable("there is a blank in the URL; it is written %20"));
+    }
     let wrong = || unreadable("a % in the URL is not followed by two hexadecimal digits other than 00");
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -218,6 +222,7 @@ mod tests {
         is("postgresql://[::1]:7,b/", &[("host", "::1,b"), ("port", "7,")]);
         is("postgresql://%2Frun%2Fpg/d?ssl=true", &[("dbname", "d"), ("host", "/run/pg"), ("sslmode", "require")]);
         is("postgresql://u@/d?user=v", &[("dbname", "d"), ("user", "v")]);
+        is("postgresql://u@/d ?user= v%20w ", &[("dbname", "d"), ("user", "v w")]);
         for wrong in [
             "postgresql://h/%zz",
             "postgresql://h/%00",
@@ -225,6 +230,7 @@ mod tests {
             "postgresql://h?a=b=c",
             "postgresql://[::1/d",
             "postgresql://[::1]x/d",
+            "postgresql://h/a b",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -1,183 +1,352 @@
-//! What is given, and what libpq takes from elsewhere when it is not: service file, environment, password file.
+//! Connection parameters: where a connection leads, and how.
 use super::conninfo::{self, Parameters};
-use super::password_file::{self, Login};
-use super::service_file;
+use super::surroundings::{complete, variable};
+use super::tls_parameters::{TlsParameters, text};
+use super::{Reached, hosts, keywords, target_session};
 use crate::error::{Error, Result};
 use postgres::Config;
+use postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// The variables of the environment, each with the parameter that it stands for
-/// ([Environment Variables](https://www.postgresql.org/docs/current/libpq-envars.html)).
-const VARIABLES: [(&str, &str); 15] = [
-    ("PGHOST", "host"),
-    ("PGHOSTADDR", "hostaddr"),
-    ("PGPORT", "port"),
-    ("PGDATABASE", "dbname"),
-    ("PGUSER", "user"),
-    ("PGPASSWORD", "password"),
-    ("PGPASSFILE", "passfile"),
-    ("PGOPTIONS", "options"),
-    ("PGAPPNAME", "application_name"),
-    ("PGSSLMODE", "sslmode"),
-    ("PGREQUIREAUTH", "require_auth"),
-    ("PGREQUIREPEER", "requirepeer"),
-    ("PGCHANNELBINDING", "channel_binding"),
-    ("PGCONNECT_TIMEOUT", "connect_timeout"),
-    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
-];
-
-/// A connection string as the driver's configuration, completed from this process's surroundings.
-pub(crate) fn resolve(text: &str) -> Result<Config> {
-    let parameters = complete(conninfo::parse(text)?, &variable)?;
-    conninfo::print(&parameters).parse().map_err(|error| super::unreadable(&error))
+/// What leads to a server: libpq's
+/// [connection parameters](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS). Which of them
+/// there are, and what comes of each, is in [the page on connecting](https://docs.rs/crate/pgsteward/latest/source/docs/connecting.md).
+///
+/// Printed, they are key=value pairs in which passwords show as `********`, in whatever form they were given.
+///
+/// ```
+/// use pgsteward::ConnectionParameters;
+///
+/// let mut parameters = ConnectionParameters::parse("postgresql://app:geheim@db.example.com/shop?sslmode=require")?;
+/// parameters.set("connect_timeout", "5")?;
+/// assert_eq!(parameters.get("host"), Some("db.example.com"));
+/// assert!(!format!("{parameters} {parameters:?}").contains("geheim"));
+/// # Ok::<(), pgsteward::Error>(())
+/// ```
+///
+/// A driver's [`Config`] is another way to say them. It takes nothing from files and the environment.
+#[derive(Clone, Default)]
+pub struct ConnectionParameters {
+    values: Parameters,
+    /// Where the files are that count when none was named. None of a driver's configuration.
+    home: Option<PathBuf>,
+    /// `connect_timeout`, where a driver's configuration says it in parts of seconds.
+    timeout: Option<Duration>,
+    /// Why a driver's configuration cannot be used.
+    refused: Option<Error>,
 }
 
-/// A variable of the environment. An empty `HOME` is none: the files in it would be those of the current directory.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| name != "HOME" || !value.is_empty())
-}
+impl ConnectionParameters {
+    /// Reads a conninfo string (`host=db user=postgres`, `service=prod`) or a URL (`postgresql://postgres@db`) as libpq
+    /// does. What it does not say comes from the
+    /// [service file](https://www.postgresql.org/docs/current/libpq-pgservice.html), and what that does not say from the
+    /// [environment](https://www.postgresql.org/docs/current/libpq-envars.html) (`PGHOST`, ...). The
+    /// [password file](https://www.postgresql.org/docs/current/libpq-pgpass.html) is looked into when a connection is made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for text that cannot be read, which is not repeated, for unknown keywords, and for values that
+    /// libpq refuses; [`Error::NotFound`] for an unknown service; [`Error::Io`] for a service file that cannot be read;
+    /// [`Error::Unsupported`] for what libpq can do and this cannot.
+    pub fn parse(text: &str) -> Result<Self> {
+        Self::read(text, &variable)
+    }
 
-/// What was given counts before what the service has, and that before the environment.
-fn complete(given: Parameters, variable: &dyn Fn(&str) -> Option<String>) -> Result<Parameters> {
-    // An empty value stands for none.
-    let mut parameters: Parameters = given.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    let service = parameters.remove("service").or_else(|| variable("PGSERVICE").filter(|name| !name.is_empty()));
-    if let Some(service) = service {
-        for (key, value) in service_file::find(&service, variable)? {
-            parameters.entry(key).or_insert(value);
+    pub(super) fn read(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let values = complete(conninfo::parse(text)?, variable)?;
+        let parameters = Self { values, home: variable("HOME").map(PathBuf::from), timeout: None, refused: None };
+        parameters.check()?;
+        Ok(parameters)
+    }
+
+    /// The value of a parameter; none if neither text nor service nor environment says it. One that is empty counts as the
+    /// default.
+    pub fn get(&self, keyword: &str) -> Option<&str> {
+        self.values.get(keyword).map(String::as_str)
+    }
+
+    /// Sets a parameter, over what there was. `service` has had its effect in [`parse`](ConnectionParameters::parse), and
+    /// cannot be set.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a keyword that is not libpq's, and for a value that libpq refuses; [`Error::Unsupported`] for what
+    /// libpq can do and this cannot. Nothing was set then.
+    pub fn set(&mut self, keyword: &str, value: &str) -> Result<()> {
+        if keywords::find(keyword).is_none() || keyword == "service" {
+            let why = if keyword == "service" {
+                "it counts in ConnectionParameters::parse alone"
+            } else {
+                "libpq has no such one"
+            };
+            return Err(Error::invalid(format!("connection parameter {keyword:?}"), why));
         }
-    }
-    for (name, key) in VARIABLES {
-        if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
-            parameters.entry(key.to_owned()).or_insert(value);
+        if value.contains('\0') {
+            return Err(Error::invalid(format!("connection parameter {keyword}"), "it contains a NUL byte"));
         }
-    }
-    if !parameters.contains_key("host") && !parameters.contains_key("hostaddr") {
-        parameters.insert("host".into(), socket_directory().into());
-    }
-    let home = variable("HOME").map(|home| Path::new(&home).join(".pgpass"));
-    let passwords = parameters.remove("passfile").map(PathBuf::from).or(home);
-    if let (Some(path), false) = (passwords, parameters.contains_key("password")) {
-        if let Some(password) = password(&parameters, &path)? {
-            parameters.insert("password".into(), password);
+        let mut changed = self.clone();
+        changed.values.insert(keyword.into(), value.into());
+        if keyword == "connect_timeout" {
+            changed.timeout = None;
         }
+        changed.check()?;
+        *self = changed;
+        Ok(())
     }
-    Ok(parameters)
+
+    /// The same parameters for another database.
+    pub(crate) fn to_database(&self, name: &str) -> Self {
+        let mut there = self.clone();
+        there.values.insert("dbname".into(), name.into());
+        there
+    }
+
+    /// The same parameters for one server of the list.
+    pub(crate) fn only(&self, reached: &Reached) -> Self {
+        let mut there = self.clone();
+        let address = reached.config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default();
+        there.give("host", &reached.host);
+        there.give("hostaddr", address);
+        there.give("port", reached.config.get_ports().first().copied().unwrap_or(5432));
+        there
+    }
+
+    /// What can be said of them without looking at files.
+    fn check(&self) -> Result<()> {
+        keywords::check(&self.values)?;
+        hosts::places(&self.values)?;
+        hosts::order(&self.values)?;
+        target_session::wanted(&self.values)?;
+        TlsParameters::of(&self.values, Some(Path::new("")), &|_| true)?;
+        super::driver::check(self)
+    }
+
+    /// What they say about TLS, as the files are now.
+    pub(crate) fn tls(&self) -> Result<TlsParameters> {
+        TlsParameters::of(&self.values, self.home.as_deref(), &|path| path.exists())
+    }
+
+    pub(crate) fn values(&self) -> &Parameters {
+        &self.values
+    }
+
+    pub(super) fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
+    /// `connect_timeout`, which is more than nothing where it is given.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let seconds = || text(&self.values, "connect_timeout").and_then(hosts::number);
+        let given = || seconds().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        self.timeout.or_else(given).filter(|timeout| !timeout.is_zero())
+    }
+
+    /// # Errors
+    /// Why a driver's configuration cannot be used.
+    pub(super) fn usable(&self) -> Result<&Self> {
+        self.refused.clone().map_or(Ok(self), Err)
+    }
 }
 
-/// Where libpq looks for the server's socket: at a place that depends on how it was built.
-fn socket_directory() -> &'static str {
-    match Path::new("/var/run/postgresql").is_dir() {
-        true => "/var/run/postgresql",
-        false => "/tmp",
+impl fmt::Display for ConnectionParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): (&String, &String)| {
+            let hidden = keywords::is_secret(name) && !value.is_empty();
+            (name.clone(), if hidden { "********".to_owned() } else { value.clone() })
+        };
+        f.write_str(&conninfo::print(&self.values.iter().map(shown).collect()))
     }
 }
 
-/// The password for the host, or for all of the hosts: the driver takes one.
-fn password(parameters: &Parameters, path: &Path) -> Result<Option<String>> {
-    let get = |key: &str| parameters.get(key).map(String::as_str).unwrap_or_default();
-    let user = match get("user") {
-        "" => whoami::username().unwrap_or_default(),
-        user => user.to_owned(),
-    };
-    let database = if get("dbname").is_empty() { &user } else { get("dbname") };
-    let (hosts, addresses, ports) = (get("host"), get("hostaddr"), get("port"));
-    let count = hosts.split(',').count().max(addresses.split(',').count());
-    let mut found = Vec::new();
-    for place in 0..count {
-        let port = if ports.contains(',') { ports.split(',').nth(place) } else { Some(ports) };
-        let named = hosts.split(',').nth(place).filter(|host| !host.is_empty());
-        let host = named.or(addresses.split(',').nth(place)).unwrap_or_default();
-        let host = if host.is_empty() || host == socket_directory() { "localhost" } else { host };
-        let port = port.filter(|port| !port.is_empty()).unwrap_or("5432");
-        found.push(password_file::find(path, &Login { host, port, database, user: &user }));
+impl fmt::Debug for ConnectionParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionParameters({self})")
     }
-    let first = found.first().cloned().flatten();
-    match found.iter().all(|password| *password == first) {
-        true => Ok(first),
-        false => Err(Error::unsupported("a password file with another password for each host", "one host")),
+}
+
+impl std::str::FromStr for ConnectionParameters {
+    type Err = Error;
+
+    /// As [`ConnectionParameters::parse`].
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+/// All that a driver's configuration says; what it does not say is not taken from files or the environment, and its notice
+/// callback is not kept. A password or a path that is not UTF-8, or a path with a comma in it, is refused when connecting.
+impl From<Config> for ConnectionParameters {
+    fn from(config: Config) -> Self {
+        let mut parameters = Self { timeout: config.get_connect_timeout().copied(), ..Self::default() };
+        if let Err(error) = parameters.take_place(&config) {
+            parameters.refused = Some(error);
+        }
+        parameters.take_rest(&config);
+        parameters
+    }
+}
+
+impl ConnectionParameters {
+    fn give(&mut self, keyword: &str, value: impl ToString) {
+        self.values.insert(keyword.into(), value.to_string());
+    }
+
+    fn take_place(&mut self, config: &Config) -> Result<()> {
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(Error::invalid(
+                "connection parameters",
+                "they name no host: host=..., or a directory of a Unix socket",
+            ));
+        }
+        let mut hosts = Vec::new();
+        for host in config.get_hosts() {
+            let name = match host {
+                Host::Tcp(name) => Some(name.as_str()),
+                #[cfg(unix)]
+                Host::Unix(path) => path.to_str(),
+            };
+            let listed = name.filter(|name| !name.contains(','));
+            hosts.push(listed.ok_or_else(|| Error::invalid("host", "it is not UTF-8, or contains a comma"))?);
+        }
+        let list = |values: Vec<String>| values.join(",");
+        self.give("host", hosts.join(","));
+        self.give("hostaddr", list(config.get_hostaddrs().iter().map(ToString::to_string).collect()));
+        self.give("port", list(config.get_ports().iter().map(ToString::to_string).collect()));
+        if let Some(password) = config.get_password() {
+            let text = std::str::from_utf8(password).map_err(|_| Error::invalid("password", "it is not UTF-8"))?;
+            self.give("password", text);
+        }
+        Ok(())
+    }
+
+    fn take_rest(&mut self, config: &Config) {
+        let texts = [
+            ("user", config.get_user()),
+            ("dbname", config.get_dbname()),
+            ("options", config.get_options()),
+            ("application_name", config.get_application_name()),
+        ];
+        for (keyword, value) in texts {
+            if let Some(value) = value {
+                self.give(keyword, value);
+            }
+        }
+        if let Some(timeout) = config.get_tcp_user_timeout() {
+            self.give("tcp_user_timeout", timeout.as_millis());
+        }
+        self.give("keepalives", u8::from(config.get_keepalives()));
+        self.give("keepalives_idle", config.get_keepalives_idle().as_secs());
+        if let Some(interval) = config.get_keepalives_interval() {
+            self.give("keepalives_interval", interval.as_secs());
+        }
+        if let Some(count) = config.get_keepalives_retries() {
+            self.give("keepalives_count", count);
+        }
+        self.give(
+            "sslmode",
+            match config.get_ssl_mode() {
+                SslMode::Disable => "disable",
+                SslMode::Prefer => "prefer",
+                // A mode that is not known yet is no weaker one.
+                _ => "require",
+            },
+        );
+        if config.get_ssl_negotiation() == SslNegotiation::Direct {
+            self.give("sslnegotiation", "direct");
+        }
+        self.give(
+            "channel_binding",
+            match config.get_channel_binding() {
+                ChannelBinding::Disable => "disable",
+                ChannelBinding::Prefer => "prefer",
+                _ => "require",
+            },
+        );
+        self.give(
+            "target_session_attrs",
+            match config.get_target_session_attrs() {
+                TargetSessionAttrs::ReadWrite => "read-write",
+                TargetSessionAttrs::ReadOnly => "read-only",
+                _ => "any",
+            },
+        );
+        if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
+            self.give("load_balance_hosts", "random");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
-    /// A directory for the files of a test, gone at its end.
-    struct Home(PathBuf);
+    fn read(text: &str) -> Result<ConnectionParameters> {
+        ConnectionParameters::read(text, &|_| None)
+    }
 
-    impl Home {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("pgsteward-home-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn private(&self, name: &str, text: &str) {
-            fs::write(self.0.join(name), text).unwrap();
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::PermissionsExt;
-                fs::set_permissions(self.0.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    #[test]
+    fn p101_no_printed_form_has_a_password() {
+        for text in [
+            "postgresql://app:geh%40eim@db/shop",
+            "postgresql://db/shop?user=app&password=geheim",
+            "postgresql://app:geheim@a,b:7/shop?sslpassword=geheim",
+            r"host=db password='geh@eim \'x' sslpassword=geheim oauth_client_secret=geheim",
+        ] {
+            let parameters = read(text).unwrap();
+            for printed in [parameters.to_string(), format!("{parameters:?}"), format!("{parameters:#?}")] {
+                assert!(!printed.contains("eim") && printed.contains("password='********'"), "{printed}");
             }
         }
-
-        /// What comes of a connection string here, with some variables set.
-        fn complete(&self, text: &str, variables: &[(&str, &str)]) -> Result<String> {
-            let home = self.0.to_str().unwrap();
-            let variable = |name: &str| {
-                let own = [("HOME", home), ("PGSYSCONFDIR", home)];
-                let mut set = variables.iter().chain(&own);
-                set.find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-            };
-            Ok(conninfo::print(&complete(conninfo::parse(text)?, &variable)?))
+        // What is wrong is not repeated either.
+        for text in [
+            "postgresql://app:geheim@x@db/shop?sslmode=geheim",
+            "password=my geheim=x",
+            "password=my geheim",
+            "postgresql://app:geh/eim@db/shop?x",
+            "host=db connect_timeout=geheim",
+            "host=db ssl_min_protocol_version=geheim",
+        ] {
+            let error = format!("{:#?}", read(text).unwrap_err());
+            assert!(!error.contains("eim"), "{error}");
         }
-    }
-
-    impl Drop for Home {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
+        let config: Config = "host=db password=geheim".parse().unwrap();
+        assert!(!format!("{:?}", ConnectionParameters::from(config)).contains("geheim"));
     }
 
     #[test]
-    fn what_is_given_counts_before_the_service_and_that_before_the_environment() {
-        let home = Home::new("order");
-        home.private(".pg_service.conf", "[prod]\nhost=db\nport=7\ndbname=shop\n");
-        home.private("pg_service.conf", "[prod]\nhost=never\n[system]\nhost=central\n");
-        let environment = [("PGHOST", "nowhere"), ("PGUSER", "app"), ("PGPORT", "8"), ("PGDATABASE", "")];
-        assert_eq!(
-            home.complete("service=prod port=9 user=", &environment).unwrap(),
-            "dbname='shop' host='db' port='9' user='app'"
-        );
-        assert_eq!(home.complete("", &environment).unwrap(), "host='nowhere' port='8' user='app'");
-        assert_eq!(home.complete("", &[("PGSERVICE", "system")]).unwrap(), "host='central'");
-        // What guards a connection is not left out.
-        let guards = [("PGREQUIREPEER", "postgres"), ("PGREQUIREAUTH", "scram-sha-256")];
-        let guarded = home.complete("host=x", &guards).unwrap();
-        assert_eq!(guarded, "host='x' require_auth='scram-sha-256' requirepeer='postgres'");
-        let error = home.complete("service=lost", &[]).unwrap_err();
-        assert!(error.is_not_found() && error.to_string().contains("\"lost\""), "{error}");
-        let named = [("PGSERVICEFILE", "/nowhere/at/all")];
-        assert!(matches!(home.complete("service=system", &named), Err(Error::Io { .. })));
+    fn what_is_set_counts_and_what_is_refused_is_not_set() {
+        let mut parameters = read("host=db sslmode=require").unwrap();
+        parameters.set("host", "other").unwrap();
+        assert_eq!(parameters.get("host"), Some("other"));
+        assert_eq!(parameters.get("port"), None);
+        for (keyword, value) in
+            [("sslmode", "no"), ("hots", "x"), ("service", "x"), ("port", "1,2"), ("user", "\0"), ("keepalives", "no")]
+        {
+            let error = parameters.set(keyword, value).unwrap_err();
+            assert!(matches!(error, Error::Invalid { .. }), "{error}");
+        }
+        assert!(matches!(parameters.set("require_auth", "md5"), Err(Error::Unsupported { .. })));
+        assert_eq!(parameters.to_string(), "host='other' sslmode='require'");
     }
 
     #[test]
-    fn a_password_is_looked_up_for_the_place_it_is_for() {
-        let home = Home::new("password");
-        home.private(".pgpass", "db:7:shop:app:right\nlocalhost:*:*:app:local\n*:*:*:*:other\n");
-        let password = |text: &str, variables: &[(&str, &str)]| {
-            let all = conninfo::parse(&home.complete(text, variables).unwrap()).unwrap();
-            all.get("password").cloned()
-        };
-        assert_eq!(password("host=db port=7 dbname=shop user=app", &[]).unwrap(), "right");
-        assert_eq!(password("user=app", &[]).unwrap(), "local");
-        assert_eq!(password("host=/elsewhere user=app", &[]).unwrap(), "other");
-        assert_eq!(password("hostaddr=10.0.0.1 user=app dbname=x", &[]).unwrap(), "other");
-        assert_eq!(password("host=db port=7 dbname=shop user=app password=given", &[]).unwrap(), "given");
-        assert_eq!(password("user=app", &[("PGPASSWORD", "set")]).unwrap(), "set");
-        assert_eq!(password("user=app passfile=/nowhere", &[]), None);
-        assert!(matches!(home.complete("host=db,x port=7 dbname=shop user=app", &[]), Err(Error::Unsupported { .. })));
+    fn a_drivers_configuration_says_the_same() {
+        let mut config: Config =
+            "host=/run,b hostaddr=127.0.0.1,::1 port=1,2 user='o x' password='p q' options='-c a=b' \
+            sslmode=require target_session_attrs=read-write dbname=d load_balance_hosts=random"
+                .parse()
+                .unwrap();
+        config.connect_timeout(Duration::from_millis(300)).tcp_user_timeout(Duration::from_millis(1500));
+        let parameters = ConnectionParameters::from(config);
+        assert_eq!(parameters.timeout(), Some(Duration::from_millis(300)));
+        let expected = "channel_binding='prefer' dbname='d' host='/run,b' hostaddr='127.0.0.1,::1' keepalives='1' \
+            keepalives_idle='7200' load_balance_hosts='random' options='-c a=b' password='********' port='1,2' \
+            sslmode='require' target_session_attrs='read-write' tcp_user_timeout='1500' user='o x'";
+        assert_eq!(parameters.to_string(), expected);
+        parameters.usable().unwrap().check().unwrap();
+        let mut odd = Config::new();
+        odd.host("db").password([255_u8]);
+        assert!(ConnectionParameters::from(odd).usable().is_err());
+        assert!(ConnectionParameters::from(Config::new()).usable().is_err());
     }
 }

@@ -1,35 +1,40 @@
 //! Another connection like this one.
-use super::Session;
-use crate::connect;
+use super::{Origin, Session};
+use crate::connect::{self, ConnectionParameters, Reached};
 use crate::error::{Error, Result};
-use postgres::{Client, Config};
+use postgres::Client;
 use std::sync::Arc;
 
 impl Session {
     /// Whether this connection can be made again.
     pub(crate) fn can_connect_again(&self) -> bool {
-        self.config.is_some()
+        self.origin.is_some()
     }
 
     /// A session with the same parameters and role to a database, also to the same one.
     pub(crate) fn beside(&self, database: &str) -> Result<Arc<Self>> {
-        let mut config = self.config()?.clone();
-        config.dbname(database);
-        Self::open(config, self.role.clone(), self.family.clone())
+        self.open_beside(self.origin()?.to_database(database))
     }
 
-    /// The parameters and the role of this connection; none of one that was handed in.
-    pub(crate) fn how_to_connect(&self) -> Option<(&Config, Option<&str>)> {
-        self.config.as_ref().map(|config| (config, self.role.as_deref()))
+    /// What leads to the server of this connection and to no other, with the driver's configuration for it; none of one that was handed in.
+    pub(crate) fn how_to_connect(&self) -> Option<(ConnectionParameters, Reached)> {
+        let reached = self.current().reached?;
+        Some((self.origin.as_ref()?.parameters.only(&reached), reached))
     }
 
-    /// A new connection with the same parameters and role, within the same deadline.
+    /// The role that this connection became.
+    pub(crate) fn role(&self) -> Option<&str> {
+        self.origin.as_ref().and_then(|origin| origin.options.role.as_deref())
+    }
+
+    /// A new connection to the same server with the same parameters and role, within the same deadline.
     pub(crate) fn connect_again(&self) -> Result<Client> {
-        connect::open(self.config()?, self.role.as_deref()).map(|(client, _)| client)
+        let Origin { parameters, options } = self.origin()?;
+        connect::open(&self.here(parameters), options).map(|opened| opened.client)
     }
 
-    fn config(&self) -> Result<&Config> {
-        let config = self.config.as_ref();
-        config.ok_or_else(|| Error::unsupported("another connection like one that was handed in", "Cluster::connect"))
+    fn origin(&self) -> Result<&Origin> {
+        let origin = self.origin.as_ref();
+        origin.ok_or_else(|| Error::unsupported("another connection like one that was handed in", "Cluster::connect"))
     }
 }

@@ -1,8 +1,11 @@
 //! Tests on a real server, which this binary starts by itself; a database each.
 mod backups;
+mod beside_psql;
 mod conflicts;
 mod conformance;
 mod connect_access;
+mod connecting;
+mod connecting_texts;
 mod copies;
 mod databases;
 mod definitions;
