@@ -53,6 +53,8 @@ mod ownership;
 mod parts;
 mod password;
 mod plan;
+#[cfg(feature = "pool")]
+pub mod pool;
 mod provision;
 mod reload;
 mod row;

@@ -20,6 +20,8 @@ mod load;
 mod objects;
 mod ownership;
 mod plans;
+#[cfg(feature = "pool")]
+mod pool;
 mod pooler;
 mod procedures;
 mod provision;
