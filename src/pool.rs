@@ -35,6 +35,7 @@ pub use lent::{PooledClient, PooledCluster};
 pub use metrics::PoolMetrics;
 pub use options::PoolOptions;
 
+use connection::Setup;
 use lent::Seat;
 use shared::Shared;
 
@@ -96,7 +97,15 @@ impl Pool {
     #[track_caller]
     pub fn get(&self) -> Result<PooledClient> {
         let place = Location::caller();
-        Seat::take(&self.owner.shared, place).map(PooledClient::new)
+        Seat::take(&self.owner.shared, Setup::Anything, place).map(PooledClient::new)
+    }
+
+    /// A connection on which names without a schema mean nothing: see [`SearchPath`](crate::module::SearchPath). It costs no
+    /// round trip when a module had it before.
+    #[track_caller]
+    pub(crate) fn get_for_modules(&self) -> Result<PooledClient> {
+        let place = Location::caller();
+        Seat::take(&self.owner.shared, Setup::Modules, place).map(PooledClient::new)
     }
 
     /// A [`Cluster`](crate::Cluster) on a connection of the pool. It goes back when the `PooledCluster` is dropped; clones of
@@ -107,7 +116,7 @@ impl Pool {
     #[track_caller]
     pub fn cluster(&self) -> Result<PooledCluster> {
         let place = Location::caller();
-        Seat::take(&self.owner.shared, place).and_then(PooledCluster::new)
+        Seat::take(&self.owner.shared, Setup::Anything, place).and_then(PooledCluster::new)
     }
 
     /// The figures of this moment. Sends nothing.

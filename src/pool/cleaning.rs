@@ -1,5 +1,5 @@
 //! What takes off a session all that its last user has left there.
-use super::connection::Connection;
+use super::connection::{Connection, Setup};
 use super::options::PoolOptions;
 use crate::error::{Error, Result};
 use crate::row::Row;
@@ -15,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What makes every session of a pool what it should be, as text that is sent in one message.
 pub(super) struct Batches {
+    anything: Batch,
+    modules: Batch,
+}
+
+struct Batch {
     /// For one that was just made.
     begin: String,
     /// For one that came back.
@@ -23,16 +28,27 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn of(options: &PoolOptions) -> Self {
-        let setup = || options.session_setup.iter().cloned();
-        Self {
-            begin: text(std::iter::once(preparation()).chain(setup())),
-            clean: text(clean(options.connect.role.as_deref()).into_iter().chain(setup())),
+        let batch = |more: Vec<Sql>| {
+            let setup = || options.session_setup.iter().cloned().chain(more.iter().cloned());
+            Batch {
+                begin: text(std::iter::once(preparation()).chain(setup())),
+                clean: text(clean(options.connect.role.as_deref()).into_iter().chain(setup())),
+            }
+        };
+        Self { anything: batch(Vec::new()), modules: batch(for_modules()) }
+    }
+
+    fn batch(&self, setup: Setup) -> &Batch {
+        match setup {
+            Setup::Anything => &self.anything,
+            Setup::Modules => &self.modules,
         }
     }
 
     /// The first statements of a session: what looks at it later is prepared, since planning it takes longer than running it.
-    pub(super) fn begin(&self, client: &mut Client) -> Result<()> {
-        client.batch_execute(&self.begin).map_err(|error| Error::driver("set up a session for the pool", &error))
+    pub(super) fn begin(&self, client: &mut Client, setup: Setup) -> Result<()> {
+        let begin = &self.batch(setup).begin;
+        client.batch_execute(begin).map_err(|error| Error::driver("set up a session for the pool", &error))
     }
 
     /// Makes a connection that came back as if it had just been made: one round trip, after one for a sign of life. Where a
@@ -43,15 +59,16 @@ impl Batches {
     pub(super) fn clean(&self, connection: &mut Connection) -> Result<()> {
         const ACTION: &str = "make a connection clean for its next user";
         let client = &mut connection.client;
+        let batch = &self.batch(connection.known.setup).clean;
         let driver = |error: postgres::Error| Error::driver(ACTION, &error);
         client.is_valid(PATIENCE).map_err(driver)?;
-        let mut left = match self.look(client, ACTION) {
+        let mut left = match look(client, batch, ACTION) {
             Err(error) if failed(&error) => None,
             left => Some(left?),
         };
         if left.as_ref().is_none_or(|left| left.inside) {
             client.batch_execute("ROLLBACK").map_err(driver)?;
-            left = Some(self.look(client, ACTION)?);
+            left = Some(look(client, batch, ACTION)?);
         }
         let left = left.unwrap_or_default();
         if left.inside {
@@ -68,16 +85,16 @@ impl Batches {
         connection.known.answered = Instant::now();
         Ok(())
     }
+}
 
-    fn look(&self, client: &mut Client, action: &str) -> Result<Left> {
-        let answer = client.simple_query(&self.clean).map_err(|error| Error::driver(action, &error))?;
-        let row = answer.into_iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(Row::from(row)),
-            _ => None,
-        });
-        let row = row.ok_or_else(|| Error::invalid("answer of the server", "it has no row"))?;
-        Ok(Left { inside: row.truth("inside")?, deallocate: row.optional("deallocate")? })
-    }
+fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
+    let answer = client.simple_query(batch).map_err(|error| Error::driver(action, &error))?;
+    let row = answer.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(Row::from(row)),
+        _ => None,
+    });
+    let row = row.ok_or_else(|| Error::invalid("answer of the server", "it has no row"))?;
+    Ok(Left { inside: row.truth("inside")?, deallocate: row.optional("deallocate")? })
 }
 
 /// What a user has left that the batch does not undo.
@@ -116,6 +133,11 @@ fn clean(role: Option<&str>) -> Vec<Sql> {
         sql!("DISCARD TEMPORARY"),
         sql!("DISCARD SEQUENCES"),
     ]
+}
+
+/// Names without a schema mean no user's object, and strings end where templates are told apart from them.
+fn for_modules() -> Vec<Sql> {
+    vec![sql!("SET search_path = ''"), sql!("SET standard_conforming_strings = on")]
 }
 
 fn text(statements: impl Iterator<Item = Sql>) -> String {

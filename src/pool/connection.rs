@@ -17,6 +17,17 @@ pub(super) struct Known {
     pub(super) expires: Option<Instant>,
     /// When the server last answered to the pool.
     pub(super) answered: Instant,
+    /// What its session is set up for, or was when its last user got it.
+    pub(super) setup: Setup,
+}
+
+/// What a session is set up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    /// Anything: it is as it was connected, and as the options of the pool say.
+    Anything,
+    /// Statements of modules.
+    Modules,
 }
 
 impl Connection {

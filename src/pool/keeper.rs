@@ -1,5 +1,5 @@
 //! The thread of a pool: it makes clean what came back, ends what is too old, and keeps the minimum open.
-use super::connection::Connection;
+use super::connection::{Connection, Setup};
 use super::options::PoolOptions;
 use super::shared::Shared;
 use super::state::Job;
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn start(shared: Arc<Shared>) -> Result<()> {
     for _ in 1..shared.options.minimum {
         shared.lock().keeper_connects += 1;
-        let made = shared.connect();
+        let made = shared.connect(Setup::Anything);
         let error = made.as_ref().err().cloned();
         shared.lock().connected(made.ok());
         error.map_or(Ok(()), Err)?;
@@ -32,7 +32,7 @@ fn keep(shared: &Shared) {
             Job::Clean(connection) => clean(shared, *connection),
             Job::End(connections) => Connection::end_all(connections),
             Job::Connect => {
-                let made = shared.connect();
+                let made = shared.connect(Setup::Anything);
                 if let Err(error) = &made {
                     log::warn!("the pool has fewer connections than its minimum: {error}");
                     may_connect_at = Instant::now() + PAUSE;

@@ -1,5 +1,5 @@
 //! What users of a pool hold.
-use super::connection::{Connection, Known};
+use super::connection::{Connection, Known, Setup};
 use super::shared::Shared;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -23,26 +23,27 @@ pub(super) struct Seat {
 
 impl Seat {
     /// A place with a connection that is clean and alive.
-    pub(super) fn take(shared: &Arc<Shared>, place: &'static Location<'static>) -> Result<Self> {
+    pub(super) fn take(shared: &Arc<Shared>, setup: Setup, place: &'static Location<'static>) -> Result<Self> {
         let (holder, claim) = shared.claim(place)?;
         // The place comes first: what is claimed finds its way back from here, also when the driver panics.
         let mut seat = Self { shared: shared.clone(), holder, connection: claim.connection };
-        if !seat.is_ready(claim.is_clean) {
+        if !seat.is_ready(setup, claim.is_clean) {
             seat.end();
-            seat.connection = Some(shared.connect()?);
+            seat.connection = Some(shared.connect(setup)?);
         }
         let process = seat.connection.as_ref().map_or(0, |connection| connection.known.facts.pid);
         shared.lock().check_out(holder, process);
         Ok(seat)
     }
 
-    /// Whether the connection can be handed out; one that came back is made clean first.
-    fn is_ready(&mut self, is_clean: bool) -> bool {
+    /// Whether the connection can be handed out; one that came back, or is set up for something else, is made clean first.
+    fn is_ready(&mut self, setup: Setup, is_clean: bool) -> bool {
         let now = Instant::now();
         let Some(connection) = self.connection.as_mut().filter(|connection| !connection.is_expired(now)) else {
             return false;
         };
-        if !is_clean {
+        let is_set_up = std::mem::replace(&mut connection.known.setup, setup) == setup;
+        if !is_clean || !is_set_up {
             let cleaned = self.shared.batches.clean(connection);
             return cleaned.inspect_err(|error| log::debug!("{error}")).is_ok();
         }

@@ -1,6 +1,6 @@
 //! What the handles of a pool, its keeper, and the connections that are out share.
 use super::cleaning::Batches;
-use super::connection::{Connection, Known, lifetime};
+use super::connection::{Connection, Known, Setup, lifetime};
 use super::metrics::PoolMetrics;
 use super::options::PoolOptions;
 use super::state::{Claim, State};
@@ -25,7 +25,7 @@ impl Shared {
     pub(super) fn open(config: Config, options: PoolOptions) -> Result<Self> {
         options.check()?;
         let batches = Batches::of(&options);
-        let first = make(&config, &options, &batches, |_| 1)?;
+        let first = make(&config, &options, &batches, Setup::Anything, |_| 1)?;
         let state = Mutex::new(State::new(first));
         Ok(Self { config, options, batches, state, work: Condvar::new() })
     }
@@ -36,8 +36,8 @@ impl Shared {
     }
 
     /// A new connection; there must be room for it.
-    pub(super) fn connect(&self) -> Result<Connection> {
-        make(&self.config, &self.options, &self.batches, |facts| self.lock().count_created(facts))
+    pub(super) fn connect(&self, setup: Setup) -> Result<Connection> {
+        make(&self.config, &self.options, &self.batches, setup, |facts| self.lock().count_created(facts))
     }
 
     /// What there is for whoever asks, within the time; and his number among those who hold something.
@@ -126,13 +126,14 @@ fn make(
     config: &Config,
     options: &PoolOptions,
     batches: &Batches,
+    setup: Setup,
     count: impl FnOnce(&connect::Facts) -> u64,
 ) -> Result<Connection> {
     let (mut client, facts) = connect::open(config, options.connect.role.as_deref())?;
-    batches.begin(&mut client)?;
+    batches.begin(&mut client, setup)?;
     let (now, number) = (Instant::now(), count(&facts));
     let expires = options.lifetime.and_then(|limit| now.checked_add(lifetime(limit, number)));
-    Ok(Connection { client, known: Known { facts, expires, answered: now } })
+    Ok(Connection { client, known: Known { facts, expires, answered: now, setup } })
 }
 
 fn closed() -> Error {
