@@ -62,7 +62,7 @@ impl Queries<'_> {
     pub(super) fn value<T: FromSqlOwned>(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<T> {
         let row = self.query_one(sql, parameters)?;
         match row.len() {
-            1 => row.try_get(0).map_err(Error::from),
+            1 => row.try_get(0).or_else(|error| Err(Error::driver(&format!("execute {}", self.shown(sql)?), &error))),
             columns => Err(Error::invalid(
                 format!("result of {}", self.shown(sql)?),
                 format!("a value is one column, and it has {columns}"),
