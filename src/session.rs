@@ -16,6 +16,8 @@ use std::thread::{self, ThreadId};
 
 mod copy;
 pub(crate) mod load;
+#[cfg(feature = "pool")]
+mod pooled;
 mod probe;
 pub(crate) mod process;
 
@@ -53,6 +55,8 @@ impl Family {
 pub(crate) struct Origin {
     pub(crate) parameters: ConnectionParameters,
     pub(crate) options: ConnectOptions,
+    /// Whether the connection belongs to a pool, which replaces it when it is lost.
+    is_pooled: bool,
 }
 
 /// What another thread needs of a connection.
@@ -82,13 +86,13 @@ pub(crate) struct Session {
 
 impl Origin {
     fn to_database(&self, name: &str) -> Self {
-        Self { parameters: self.parameters.to_database(name), options: self.options.clone() }
+        Self { parameters: self.parameters.to_database(name), options: self.options.clone(), is_pooled: false }
     }
 }
 
 impl Session {
     pub(crate) fn connect(parameters: ConnectionParameters, options: ConnectOptions) -> Result<Arc<Self>> {
-        Self::open(Origin { parameters, options }, Arc::default())
+        Self::open(Origin { parameters, options, is_pooled: false }, Arc::default())
     }
 
     /// A session like this one, to another database.
@@ -216,12 +220,18 @@ impl Session {
                 format!("attempt to {action}"),
                 "the connection is in use by the closure of `with_client`; use the client it was given",
             )),
+            (Some(Gone::GivenBack), Some(Origin { is_pooled: true, .. })) => {
+                lost("the connection has gone back to its pool")
+            }
             (Some(Gone::GivenBack), _) => lost("the connection was given back by `into_client`"),
             (Some(Gone::Lost), _) if !state.levels.is_empty() => {
                 lost("the connection was lost inside a transaction, and the transaction with it")
             }
+            (Some(Gone::Lost), Some(Origin { is_pooled: true, .. })) => {
+                lost("the connection was lost; take another one from the pool")
+            }
             (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
-            (Some(Gone::Lost), Some(Origin { parameters, options })) => {
+            (Some(Gone::Lost), Some(Origin { parameters, options, .. })) => {
                 let Opened { client, facts, reached } = connect::open(parameters, options)?;
                 let current = Current { cancel: client.cancel_token(), reached: Some(reached) };
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = current;

@@ -29,7 +29,7 @@ impl Session {
 
     /// A new connection to the same server with the same parameters and role, within the same deadline.
     pub(crate) fn connect_again(&self) -> Result<Client> {
-        let Origin { parameters, options } = self.origin()?;
+        let Origin { parameters, options, .. } = self.origin()?;
         connect::open(&self.here(parameters), options).map(|opened| opened.client)
     }
 

@@ -20,9 +20,13 @@ mod hba_killed;
 mod hba_view;
 mod large_objects;
 mod load;
+#[cfg(feature = "pool")]
+mod modules;
 mod objects;
 mod ownership;
 mod plans;
+#[cfg(feature = "pool")]
+mod pool;
 mod pooler;
 mod procedures;
 mod provision;

@@ -16,6 +16,12 @@ struct Counted {
 
 impl Counted {
     fn connect(database: &str) -> Self {
+        let (dsn, ready) = Self::way_to(database);
+        Self { cluster: Cluster::connect(&dsn).unwrap(), ready }
+    }
+
+    /// A string that connects over this, and the count.
+    fn way_to(database: &str) -> (String, Arc<AtomicU32>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let ready = Arc::new(AtomicU32::new(0));
@@ -27,8 +33,7 @@ impl Counted {
                 thread::spawn(move || pass_on(&client.unwrap(), &count));
             }
         });
-        let dsn = format!("host=127.0.0.1 port={port} user=postgres dbname={database} sslmode=disable");
-        Self { cluster: Cluster::connect(&dsn).unwrap(), ready }
+        (format!("host=127.0.0.1 port={port} user=postgres dbname={database} sslmode=disable"), ready)
     }
 
     /// How many round trips the closure makes.
@@ -132,4 +137,42 @@ fn an_alter_is_at_most_four_and_none_when_nothing_changed() {
     assert_eq!(counted.trips(|_| table.alter().unwrap()).0, 4);
     assert_eq!(counted.trips(|_| table.drop().unwrap()).0, 3);
     assert_eq!(counted.trips(|cluster| cluster.tables().create(Table::new("c")).unwrap()).0, 2);
+}
+
+#[cfg(feature = "pool")]
+#[test]
+fn p108_a_statement_of_a_module_is_one_round_trip_like_any_other() {
+    use pgsteward::module::Module;
+    use pgsteward::pool::{Pool, PoolOptions};
+    let (dsn, ready) = Counted::way_to(fresh().current_database());
+    let mut options = PoolOptions::new();
+    options.maximum = 1;
+    options.check_after = std::time::Duration::from_secs(60);
+    let pool = Pool::connect(&dsn, options).unwrap();
+    let module = Module::alone(&pool).unwrap();
+    let trips = |f: &dyn Fn()| {
+        let before = ready.load(Ordering::SeqCst);
+        f();
+        ready.load(Ordering::SeqCst) - before
+    };
+    let ten = |f: &dyn Fn()| trips(&|| (0..10).for_each(|_| f()));
+    let bare = ten(&|| pool.get().unwrap().batch_execute("SELECT 1").unwrap());
+    // The first sets the session up, and the last one of each is made clean later.
+    let modules = ten(&|| assert_eq!(module.execute("SELECT 1", &[]).unwrap(), 1));
+    assert!(modules <= bare + 5, "{modules}, and {bare} without a module");
+    module
+        .transaction(|t| {
+            let so_far = || ready.load(Ordering::SeqCst);
+            let before = so_far();
+            t.query("SELECT 1", &[])?;
+            t.value::<i32>("SELECT 1", &[])?;
+            t.execute("SELECT 1", &[])?;
+            t.batch_execute("SELECT 1; SELECT 2")?;
+            assert_eq!(so_far() - before, 4);
+            t.value::<i32>("SELECT $1::int", &[&1])?;
+            // The statement that was prepared is closed, for which nobody waits.
+            assert!((6..=7).contains(&(so_far() - before)));
+            Ok(())
+        })
+        .unwrap();
 }
