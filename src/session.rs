@@ -49,7 +49,7 @@ impl Family {
 }
 
 pub(crate) struct Session {
-    /// None for a connection that was handed in, and cannot be made again.
+    /// None for a connection that cannot be made again: it was handed in, or more than itself was lost with it.
     config: Option<Config>,
     role: Option<String>,
     facts: Facts,
@@ -184,7 +184,7 @@ impl Session {
             (Some(Gone::Lost), _) if !state.levels.is_empty() => {
                 lost("the connection was lost inside a transaction, and the transaction with it")
             }
-            (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
+            (Some(Gone::Lost), None) => lost("the connection was lost, and this one cannot be made anew"),
             (Some(Gone::Lost), Some(config)) => {
                 let (client, facts) = connect::open(config, self.role.as_deref())?;
                 *self.cancel.lock().unwrap_or_else(PoisonError::into_inner) = client.cancel_token();

@@ -18,6 +18,22 @@ impl Session {
         Self::open(config, self.role.clone(), self.family.clone())
     }
 
+    /// A session like this one, to the same database, for what is lost with its connection, as locks are: none is made
+    /// anew in its place.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn beside_once(&self) -> Result<Arc<Self>> {
+        let mut config = self.config()?.clone();
+        config.dbname(&self.facts().database);
+        let (client, facts) = connect::open(&config, self.role.as_deref())?;
+        Ok(Self::new(None, self.role.clone(), client, facts, self.family.clone()))
+    }
+
+    /// The role that this session becomes on connecting, if it is told one.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+
     /// The parameters and the role of this connection; none of one that was handed in.
     pub(crate) fn how_to_connect(&self) -> Option<(&Config, Option<&str>)> {
         self.config.as_ref().map(|config| (config, self.role.as_deref()))
