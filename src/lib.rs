@@ -70,6 +70,7 @@ mod size;
 pub mod snapshot;
 mod state;
 mod statements;
+mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
@@ -102,5 +103,8 @@ pub use crate::signature::Signature;
 #[doc(hidden)]
 pub use crate::sql::__places;
 pub use crate::sql::{Fragment, Ident, Lit, Secret, Sql};
+#[doc(hidden)]
+pub use crate::statements::pieces::__pieces;
+pub use crate::template::Templates;
 pub use crate::version::ServerVersion;
 pub use postgres::types::PgLsn;
