@@ -170,6 +170,11 @@ impl Migrator {
         Ok(Self { cluster: cluster.clone(), migrations, options, table, templates })
     }
 
+    /// The migrations.
+    pub fn migrations(&self) -> &Migrations {
+        &self.migrations
+    }
+
     /// The same for another cluster.
     fn on(&self, cluster: &Cluster) -> Self {
         Self { cluster: cluster.clone(), ..self.clone() }
@@ -353,7 +358,9 @@ impl Migrator {
                 let prepared = Prepared::new(migration, &self.templates)?;
                 match prepared.mode == Mode::EachByItself && prepared.statements.len() >= status.statements_done {
                     true => Ok(self.history().accept(migration, State::Resumable)),
-                    false => refused("its file is no longer one that can be resumed: it has a transaction, or fewer statements"),
+                    false => refused(
+                        "its file is no longer one that can be resumed: it has a transaction, or fewer statements",
+                    ),
                 }
             }
             (_, state) => refused(&format!("it is {}, and there is nothing to be repaired so", state.word())),

@@ -47,7 +47,9 @@ mod tests {
             assert_eq!(pgdbm(same), own(text));
         }
         assert_eq!(own(&format!("\u{feff}{text}")), own(text));
-        for other in ["CREATE TABLE a ();\n\nSELECT 1;", "CREATE TABLE a (); SELECT 1;", "create table a ();\nSELECT 1;"] {
+        for other in
+            ["CREATE TABLE a ();\n\nSELECT 1;", "CREATE TABLE a (); SELECT 1;", "create table a ();\nSELECT 1;"]
+        {
             assert_ne!(own(other), own(text));
         }
         assert_eq!(own("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -121,8 +121,21 @@ mod tests {
     #[test]
     fn p123_other_names_are_refused() {
         for name in [
-            "users.sql", "001.sql", "001_.sql", "_a.sql", "V1_a.sql", "v1__a.sql", "V__a.sql", "001-a.sql", "001_a.SQL",
-            "001_a.down.sql", "001_a b.sql", "9223372036854775808_a.sql", "-1_a.sql", "R__a.sql", "001_a;b.sql",
+            "users.sql",
+            "001.sql",
+            "001_.sql",
+            "_a.sql",
+            "V1_a.sql",
+            "v1__a.sql",
+            "V__a.sql",
+            "001-a.sql",
+            "001_a.SQL",
+            "001_a.down.sql",
+            "001_a b.sql",
+            "9223372036854775808_a.sql",
+            "-1_a.sql",
+            "R__a.sql",
+            "001_a;b.sql",
         ] {
             let error = FileName::parse(name).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");

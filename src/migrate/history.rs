@@ -110,7 +110,10 @@ fn rows(table: &Name, module: &str) -> Sql {
 
 fn read(row: &Row, table: &Name) -> Result<Record> {
     let unknown = |what: &str, value: &str| {
-        Error::invalid(format!("{what} {value:?} in {table}"), "a newer version of pgsteward wrote it, or somebody by hand")
+        Error::invalid(
+            format!("{what} {value:?} in {table}"),
+            "a newer version of pgsteward wrote it, or somebody by hand",
+        )
     };
     let (state, applied_at) = (row.text("state")?, row.text("applied_at")?);
     Ok(Record {

@@ -54,7 +54,10 @@ impl<'s> Lock<'s> {
 
     /// Refuses to go on without it: a statement of a migration may have let it go.
     pub(super) fn check(&self) -> Result<()> {
-        match self.ask(sql!("SELECT (EXISTS (SELECT {} AND l.pid = pg_catalog.pg_backend_pid()))::text AS answer", self.row()))? {
+        match self.ask(sql!(
+            "SELECT (EXISTS (SELECT {} AND l.pid = pg_catalog.pg_backend_pid()))::text AS answer",
+            self.row()
+        ))? {
             true => Ok(()),
             false => Err(Error::invalid(
                 format!("attempt to {}", self.action),

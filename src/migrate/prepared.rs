@@ -155,12 +155,25 @@ mod tests {
     fn p125_only_a_comment_at_the_start_of_a_line_outside_literals_turns_the_transaction_off() {
         const LINE: &str = "-- pgsteward:no-transaction";
         let is_off = |text: &str| prepare(text).unwrap().0 == Mode::EachByItself;
-        for text in ["LINE\nSELECT 1", "SELECT 1;\nLINE", "\u{feff}LINE\r\nSELECT 1", "SELECT\nLINE why\n1", "-- x\rLINE\nSELECT 1"] {
+        for text in [
+            "LINE\nSELECT 1",
+            "SELECT 1;\nLINE",
+            "\u{feff}LINE\r\nSELECT 1",
+            "SELECT\nLINE why\n1",
+            "-- x\rLINE\nSELECT 1",
+        ] {
             assert!(is_off(&text.replace("LINE", LINE)), "{text:?}");
         }
         for text in [
-            " LINE\nSELECT 1", "SELECT 1; LINE", "SELECT '\nLINE\n'", "SELECT $$\nLINE\n$$", "SELECT 1 /*\nLINE\n*/",
-            "LINEs\nSELECT 1", "SELECT \"\nLINE\n\"", "-- LINE\nSELECT 1", "DO $a$\nLINE\n$a$",
+            " LINE\nSELECT 1",
+            "SELECT 1; LINE",
+            "SELECT '\nLINE\n'",
+            "SELECT $$\nLINE\n$$",
+            "SELECT 1 /*\nLINE\n*/",
+            "LINEs\nSELECT 1",
+            "SELECT \"\nLINE\n\"",
+            "-- LINE\nSELECT 1",
+            "DO $a$\nLINE\n$a$",
         ] {
             assert!(!is_off(&text.replace("LINE", LINE)), "{text:?}");
         }

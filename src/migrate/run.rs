@@ -41,7 +41,9 @@ pub(super) fn foundations(options: &MigrateOptions, table: &Name, found: &Found)
         match options.missing_schema {
             super::MissingSchema::Create => missing.push(sql!("CREATE SCHEMA {}", Ident(&options.schema))),
             super::MissingSchema::Refuse => {
-                return Err(Error::NotFound { what: format!("schema {:?}, which the migrations are for,", options.schema) });
+                return Err(Error::NotFound {
+                    what: format!("schema {:?}, which the migrations are for,", options.schema),
+                });
             }
         }
     }

@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn p123_each_migration_stands_as_its_file_and_its_record_say() {
-        let all = Migrations::embedded([("1_a.sql", "a"), ("2_b.sql", "b"), ("3_c.sql", "c"), ("10_d.sql", "d")]).unwrap();
+        let all =
+            Migrations::embedded([("1_a.sql", "a"), ("2_b.sql", "b"), ("3_c.sql", "c"), ("10_d.sql", "d")]).unwrap();
         let of = |version| record(all.get(version).unwrap(), State::Applied);
         let states = |files: &Migrations, records: &[Record]| -> Vec<(u64, &str)> {
             compare(files, records).iter().map(|each| (each.version, each.state.word())).collect()

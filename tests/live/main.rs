@@ -17,6 +17,8 @@ mod hba_killed;
 mod hba_view;
 mod large_objects;
 mod load;
+mod migrations;
+mod migrations_at_once;
 mod objects;
 mod ownership;
 mod plans;
