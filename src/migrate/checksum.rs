@@ -54,4 +54,13 @@ mod tests {
         }
         assert_eq!(own("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
+
+    #[test]
+    fn p124_refinery_makes_the_same() {
+        // What refinery 0.8 recorded for these files.
+        let made = refinery("initial", 1, "CREATE TABLE persons (id int);\n");
+        assert_eq!(made[0], "1091441964215326441");
+        assert_eq!(refinery("büro_x", 12, "SELECT 'é';\r\n")[0], "2219037538230265446");
+        assert_ne!(made[0], made[1]);
+    }
 }

@@ -329,14 +329,50 @@ fn p124_migrations_of_pgdbm_are_taken_over_and_continued() {
     assert!(migrator.adopt(&pgdbm).unwrap_err().to_string().contains("init.sql"));
 }
 
+/// pgdbm itself applies what is in a folder.
+const PGDBM: &str = "
+import asyncio, sys
+from pgdbm import AsyncDatabaseManager, AsyncMigrationManager, DatabaseConfig
+async def main(dsn, folder):
+    pool = await AsyncDatabaseManager.create_shared_pool(DatabaseConfig(connection_string=dsn))
+    db = AsyncDatabaseManager(pool=pool, schema='users')
+    await AsyncMigrationManager(db, folder).apply_pending_migrations()
+    await pool.close()
+asyncio.run(main(*sys.argv[1:]))
+";
+
+#[test]
+fn p124_what_pgdbm_itself_applied_is_taken_over() {
+    let Ok(package) = std::env::var("PGSTEWARD_PGDBM") else {
+        println!("SKIPPED: PGSTEWARD_PGDBM names no directory with the Python package pgdbm");
+        return;
+    };
+    let (cluster, folder) = (fresh(), Folder::new());
+    cluster.execute("CREATE SCHEMA users", &[]).unwrap();
+    folder.write("001_a.sql", "\n\t-- büro\r\nCREATE TABLE {{tables.a}} (id int);\r\n\r\n");
+    folder.write("V2__b.sql", "-- pgdbm:no-transaction\nCREATE INDEX CONCURRENTLY ON {{tables.a}} (id);\n");
+    folder.write("20260101_120000_c.sql", "\u{feff}CREATE TABLE {{tables.c}} ();\r");
+    let (socket, port) = (server().socket_directory().display(), server().port());
+    let dsn = format!("postgresql://postgres@/{}?host={socket}&port={port}", cluster.current_database());
+    let mut python = std::process::Command::new("python3");
+    python.env("PYTHONPATH", package).args(["-c", PGDBM, &dsn]).arg(folder.path());
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.write("20260101_120001_d.sql", "CREATE TABLE {{tables.d}} ();");
+    let migrator = Migrator::new(&cluster, Migrations::from_directory(folder.path()).unwrap(), options()).unwrap();
+    migrator.adopt(&ForeignHistory::new(ForeignProgram::Pgdbm)).unwrap();
+    assert_eq!(applied(migrator.apply()), [20_260_101_120_001]);
+    assert!(migrator.status().unwrap()[0].applied_at.unwrap().duration_until(jiff::Timestamp::now()).as_secs() < 600);
+}
+
 #[test]
 fn p124_migrations_of_refinery_are_taken_over_and_continued() {
     let cluster = fresh();
     // As refinery 0.8 left it, with the checksums that it made.
     let setup = "CREATE TABLE refinery_schema_history (version INT4 PRIMARY KEY, name VARCHAR(255), applied_on VARCHAR(255), \
          checksum VARCHAR(255)); INSERT INTO refinery_schema_history VALUES \
-         (1, 'initial', '2026-11-21T18:58:03.123456789Z', '8017797894580366105'), \
-         (12, 'büro_x', '2026-11-21T19:58:03.5+01:00', '8017797894580366105')";
+         (1, 'initial', '2026-11-21T18:58:03.123456789Z', '1091441964215326441'), \
+         (12, 'büro_x', '2026-11-21T19:58:03.5+01:00', '2219037538230265446')";
     cluster.execute(setup, &[]).unwrap();
     let files = [
         ("V1__initial.sql", "CREATE TABLE persons (id int);\n"),
@@ -432,7 +468,7 @@ fn p127_what_cannot_be_run_is_refused_before_anything_is() {
         ("CREATE TABLE a ();\nROLLBACK;", "ROLLBACK"),
         ("CREATE TABLE a ();\nCOPY a FROM stdin;\n\\.\n", "COPY"),
         ("CREATE TABLE a ();\n\\copy a from 'x'\n", "\\copy"),
-        ("CREATE TABLE a ();\nSELECT {{tables.a", "{{"),
+        ("CREATE TABLE a ();\nSELECT {{tables.a", "braces"),
         ("-- nothing\n", "no statement"),
         ("", "no statement"),
     ] {
@@ -532,10 +568,8 @@ fn what_a_migration_sets_or_becomes_does_not_reach_the_next() {
         OR current_user <> 'postgres' OR to_regclass('pg_temp.t') IS NOT NULL THEN RAISE 'it leaked: % % %', \
         current_setting('search_path'), current_setting('work_mem'), current_user; END IF; END $$";
     let leak = "SET search_path = public; SET work_mem = '64kB'; CREATE TEMP TABLE t (); SET ROLE pg_monitor;";
-    let alone = format!(
-        "-- pgsteward:no-transaction\nSET work_mem = '64kB';\nSET standard_conforming_strings = on; RESET ALL; SELECT '\\';"
-    );
-    let files = [("1_a.sql", leak), ("2_b.sql", look), ("3_c.sql", alone.as_str()), ("4_d.sql", look)];
+    let alone = "-- pgsteward:no-transaction\nSET work_mem = '64kB';\nSET standard_conforming_strings = on; RESET ALL; SELECT '\\';";
+    let files = [("1_a.sql", leak), ("2_b.sql", look), ("3_c.sql", alone), ("4_d.sql", look)];
     let settings = beside(&cluster, "options='-c work_mem=123kB -c standard_conforming_strings=off'");
     assert_eq!(applied(migrator(&settings, &files).apply()), [1, 2, 3, 4]);
     assert_eq!(texts(&cluster, "SELECT to_regclass('public.t')::text"), ["t"]);
