@@ -5,14 +5,11 @@ use siphasher::sip::SipHasher13;
 use std::hash::{Hash, Hasher};
 
 /// SHA-256 of the text, in hexadecimal digits. How lines end, what is blank before and behind it, and the mark that some
-/// editors write first make no difference.
+/// editors write first make no difference. pgdbm makes the same, of texts that it can run.
 pub(super) fn own(text: &str) -> String {
-    sha256(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-/// As pgdbm makes it: for nearly every text the same.
-pub(super) fn pgdbm(text: &str) -> String {
-    sha256(text)
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    hex(&Sha256::digest(lines.trim()))
 }
 
 /// As refinery makes it, whose versions have 32 bits or (newer ones, when they are built so) 64.
@@ -30,11 +27,6 @@ pub(super) fn refinery(title: &str, version: u64, text: &str) -> [String; 2] {
     ]
 }
 
-fn sha256(text: &str) -> String {
-    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
-    hex(&Sha256::digest(lines.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +36,6 @@ mod tests {
         let text = "CREATE TABLE a ();\nSELECT 1;";
         for same in ["CREATE TABLE a ();\r\nSELECT 1;\r\n", "\n\n  CREATE TABLE a ();\rSELECT 1;\t\n\n"] {
             assert_eq!(own(same), own(text));
-            assert_eq!(pgdbm(same), own(text));
         }
         assert_eq!(own(&format!("\u{feff}{text}")), own(text));
         for other in

@@ -101,7 +101,7 @@ impl ForeignRecord {
             return Err(format!("{named:?}, applied at {}, has no file", self.applied_at));
         };
         let same = match program {
-            ForeignProgram::Pgdbm => checksum::pgdbm(found.text()) == self.checksum,
+            ForeignProgram::Pgdbm => found.checksum() == self.checksum,
             ForeignProgram::Refinery => {
                 checksum::refinery(&found.file.title, found.version(), found.text()).contains(&self.checksum)
             }
