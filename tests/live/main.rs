@@ -37,6 +37,7 @@ mod snapshot_archives;
 mod snapshots;
 mod snapshots_generated;
 mod snapshots_of_others;
+mod splitter;
 mod support;
 mod undone;
 mod views;
