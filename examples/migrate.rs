@@ -10,7 +10,10 @@ use std::path::Path;
 const FILES: [(&str, &str); 3] = [
     ("001_users.sql", "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL);\n"),
     ("002_index.sql", "-- pgsteward:no-transaction\nCREATE INDEX CONCURRENTLY users_name ON users (name);\n"),
-    ("003_first.sql", "INSERT INTO {{tables.users}} VALUES (1, 'one');\nINSERT INTO {{tables.users}} VALUES (1, 'two');\n"),
+    (
+        "003_first.sql",
+        "INSERT INTO {{tables.users}} VALUES (1, 'one');\nINSERT INTO {{tables.users}} VALUES (1, 'two');\n",
+    ),
 ];
 
 fn main() -> Result<()> {

@@ -162,6 +162,8 @@ pub(super) fn script(
         None => history.insert(migration, State::Incomplete, 0, Duration::ZERO),
         Some(done) => history.advance(migration.version(), State::Incomplete, done, Duration::ZERO),
     };
+    // The name of a migration's file has nothing in it that would end a comment.
+    add(Sql::trusted(format!("-- migration {}", migration.name())));
     match prepared.mode {
         Mode::Transaction => add(sql!("BEGIN")),
         Mode::EachByItself => add(begun),
