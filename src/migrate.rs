@@ -24,12 +24,15 @@ mod foreign;
 mod history;
 mod lock;
 mod migrations;
+mod options;
 mod prepared;
 mod run;
 mod status;
 
 pub use foreign::{ForeignHistory, ForeignProgram};
 pub use migrations::{Migration, Migrations};
+pub use options::{MigrateOptions, MissingSchema, Repair};
+pub use run::{AppliedMigration, MigrationReport};
 pub use status::{MigrationState, MigrationStatus};
 
 use crate::cancel::Cancellation;
@@ -46,98 +49,6 @@ use lock::Lock;
 use prepared::{Mode, Prepared};
 use run::Runner;
 use std::time::Duration;
-
-/// Whose migrations these are, and how they are applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MigrateOptions {
-    /// Whose migrations they are: several modules may share a schema and the table. The default is `default`.
-    pub module: String,
-    /// The schema that they are for. What they name without a schema is in it, and so is the table in which they are
-    /// recorded. The default is `public`.
-    pub schema: String,
-    /// What is done when there is no such schema.
-    pub missing_schema: MissingSchema,
-    /// More schemas in which names without one are looked for, behind that of the migrations: one with extensions, say.
-    /// By default there are none, so that a name never means what belongs to somebody else.
-    pub search_path: Vec<String>,
-    /// The table in which it is recorded what was applied. The default is `pgsteward_migrations`.
-    pub table: String,
-    /// How long to wait, at most, while another migrator of the same module is at work. The default is 10 minutes.
-    pub lock_wait: Duration,
-}
-
-/// What is done when the schema of migrations is not there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MissingSchema {
-    /// It is an error: the schema may be misspelt.
-    #[default]
-    Refuse,
-    /// It is made, and belongs to the current role.
-    Create,
-}
-
-impl Default for MigrateOptions {
-    fn default() -> Self {
-        Self {
-            module: "default".into(),
-            schema: "public".into(),
-            missing_schema: MissingSchema::default(),
-            search_path: Vec::new(),
-            table: "pgsteward_migrations".into(),
-            lock_wait: Duration::from_secs(600),
-        }
-    }
-}
-
-impl MigrateOptions {
-    /// The defaults: the module `default` in the schema `public`.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The same for a module in the schema of its name.
-    pub fn for_module(name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self { module: name.clone(), schema: name, ..Self::default() }
-    }
-}
-
-/// What is done about one migration that something is wrong with: [`Migrator::repair`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Repair {
-    /// One that was edited, or is incomplete, counts as applied with its file as it is now.
-    Accept,
-    /// What is recorded of it is removed: one whose file is gone is no longer missed, and one with a file will be run
-    /// from its beginning.
-    Forget,
-    /// An incomplete one goes on behind the statements that are recorded as done, with its file as it is now.
-    Resume,
-}
-
-/// What was applied.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct MigrationReport {
-    /// The migrations, in the order in which they were applied.
-    pub applied: Vec<AppliedMigration>,
-}
-
-/// A migration that was applied.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct AppliedMigration {
-    /// The number.
-    pub version: u64,
-    /// The name of the file.
-    pub name: String,
-    /// How many statements it has.
-    pub statements: usize,
-    /// How long it took.
-    pub duration: Duration,
-}
 
 /// The migrations of a module and the database that they are for.
 ///
@@ -189,7 +100,7 @@ impl Migrator {
     }
 
     /// How each migration stands, in the order of their numbers; those whose file is gone, too. Makes nothing, also where
-    /// nothing was applied yet; two round trips.
+    /// nothing was applied yet; two queries.
     ///
     /// # Errors
     /// [`Error::Denied`] and [`Error::Server`] if the table cannot be read.
@@ -240,7 +151,8 @@ impl Migrator {
     /// # Errors
     /// Before anything is run: as for [`verify`](Migrator::verify), [`Error::NotFound`] without the schema, [`Error::InUse`]
     /// names who has the lock. [`Error::Server`] and [`Error::Denied`] name file, line and the beginning of the statement.
-    /// [`Error::Invalid`] in a transaction; [`Error::Unsupported`] on a connection that was handed in.
+    /// [`Error::Invalid`] in a transaction; [`Error::Unsupported`] on a connection that was handed in, or is
+    /// a pool's.
     pub fn apply(&self) -> Result<MigrationReport> {
         self.apply_until(None)
     }
@@ -422,11 +334,14 @@ impl Migrator {
         let session = self.cluster.session().beside_once()?;
         let key = lock::key(&self.table, &self.options.module);
         let lock = Lock::take(&session, action, key, self.options.lock_wait, &cancelled)?;
-        let found = history::look(&session, &self.table, &self.options.module)?;
-        let result = f(&session, &lock, &found)?;
-        lock.release()?;
+        let result =
+            history::look(&session, &self.table, &self.options.module).and_then(|found| f(&session, &lock, &found));
+        // The lock ends with the session in any case; what was done is done.
+        if let Err(error) = lock.release() {
+            log::debug!("{error}");
+        }
         self.cluster.refresh();
-        Ok(result)
+        result
     }
 }
 

@@ -1,8 +1,8 @@
 //! Running migrations, and the same as text for a plan.
 use super::history::{self, Found, History, State};
 use super::lock::Lock;
+use super::options::{MigrateOptions, MissingSchema};
 use super::prepared::{Mode, Prepared, Statement};
-use super::{AppliedMigration, MigrateOptions};
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::script::Script;
@@ -10,6 +10,28 @@ use crate::session::Session;
 use crate::sql::{Ident, Sql};
 use postgres::error::SqlState;
 use std::time::{Duration, Instant};
+
+/// What was applied.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct MigrationReport {
+    /// The migrations, in the order in which they were applied.
+    pub applied: Vec<AppliedMigration>,
+}
+
+/// A migration that was applied.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct AppliedMigration {
+    /// The number.
+    pub version: u64,
+    /// The name of the file.
+    pub name: String,
+    /// How many statements it has.
+    pub statements: usize,
+    /// How long it took.
+    pub duration: Duration,
+}
 
 /// What has the server read strings as they were told apart here.
 const STRINGS: &str = "SET standard_conforming_strings = on";
@@ -39,8 +61,8 @@ pub(super) fn foundations(options: &MigrateOptions, table: &Name, found: &Found)
     let mut missing = Vec::new();
     if !found.has_schema {
         match options.missing_schema {
-            super::MissingSchema::Create => missing.push(sql!("CREATE SCHEMA {}", Ident(&options.schema))),
-            super::MissingSchema::Refuse => {
+            MissingSchema::Create => missing.push(sql!("CREATE SCHEMA {}", Ident(&options.schema))),
+            MissingSchema::Refuse => {
                 return Err(Error::NotFound {
                     what: format!("schema {:?}, which the migrations are for,", options.schema),
                 });

@@ -561,6 +561,28 @@ fn p128_a_module_keeps_to_its_schema_and_its_table() {
 }
 
 #[test]
+fn p105_modules_that_make_one_schema_and_one_table_at_once_do_not_fail() {
+    for _ in 0..3 {
+        let cluster = fresh();
+        let start = std::sync::Barrier::new(8);
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let (own, start) = (beside(&cluster, ""), &start);
+                scope.spawn(move || {
+                    let mut options = options();
+                    options.module = format!("module_{number}");
+                    let text = format!("CREATE TABLE t{number} ()");
+                    let migrator = with(&own, &[("1_t.sql", text.as_str())], options);
+                    start.wait();
+                    assert_eq!(applied(migrator.apply()), [1]);
+                });
+            }
+        });
+        assert_eq!(objects(&cluster).len(), 10);
+    }
+}
+
+#[test]
 fn what_a_migration_sets_or_becomes_does_not_reach_the_next() {
     let cluster = fresh();
     cluster.execute("CREATE TABLE public.t (id int)", &[]).unwrap();
