@@ -17,7 +17,7 @@ use arguments::{Arguments, Noun};
 use clap::FromArgMatches;
 use context::Context;
 use exit::Failure;
-use nouns::backup;
+use nouns::{backup, migrate};
 use output::Output;
 use std::process::ExitCode;
 
@@ -43,6 +43,11 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Noun::Completions { shell } => return pages::completions(*shell),
         Noun::Man { directory } => return pages::man(directory),
         Noun::Backup(backup::Verb::Show(options)) => return backup::show(&Output::new(&arguments.global), options),
+        Noun::Migrate(options) => {
+            if let Some(done) = migrate::run_unconnected(&Output::new(&arguments.global), options) {
+                return done;
+            }
+        }
         _ => {}
     }
     let context = Context::new(&arguments.connection, &arguments.global)?;

@@ -19,6 +19,7 @@ documents! {
     LargeObject: "docs/large_object.md",
     MaterializedView: "docs/materialized_view.md",
     Module: "docs/module.md",
+    Migrate: "docs/migrate.md",
     Procedure: "docs/procedure.md",
     Provision: "docs/provision.md",
     ReplicationSlot: "docs/replication_slot.md",

@@ -47,6 +47,8 @@ pub mod hba;
 mod kind;
 mod kinds;
 mod load;
+#[cfg(feature = "migrate")]
+pub mod migrate;
 #[cfg(feature = "pool")]
 pub mod module;
 mod name;

@@ -257,7 +257,7 @@ impl<'s> Batch<'s> {
 }
 
 /// How a statement begins, in one line, up to the first value in it: that may be a secret.
-fn beginning(statement: &str) -> String {
+pub(crate) fn beginning(statement: &str) -> String {
     const LONGEST: usize = 60;
     let code = statement.split(['\'', '$']).next().unwrap_or_default();
     let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

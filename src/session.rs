@@ -55,8 +55,19 @@ impl Family {
 pub(crate) struct Origin {
     pub(crate) parameters: ConnectionParameters,
     pub(crate) options: ConnectOptions,
-    /// Whether the connection belongs to a pool, which replaces it when it is lost.
-    is_pooled: bool,
+    renewal: Renewal,
+}
+
+/// What becomes of a connection that was lost.
+#[derive(Clone, Copy)]
+#[allow(dead_code, reason = "the features decide who makes the last two")]
+enum Renewal {
+    /// Another is made in its place.
+    Anew,
+    /// It belongs to a pool, which replaces it.
+    Pool,
+    /// None is made: more than itself was lost with it.
+    Never,
 }
 
 /// What another thread needs of a connection.
@@ -86,13 +97,13 @@ pub(crate) struct Session {
 
 impl Origin {
     fn to_database(&self, name: &str) -> Self {
-        Self { parameters: self.parameters.to_database(name), options: self.options.clone(), is_pooled: false }
+        Self { parameters: self.parameters.to_database(name), options: self.options.clone(), renewal: Renewal::Anew }
     }
 }
 
 impl Session {
     pub(crate) fn connect(parameters: ConnectionParameters, options: ConnectOptions) -> Result<Arc<Self>> {
-        Self::open(Origin { parameters, options, is_pooled: false }, Arc::default())
+        Self::open(Origin { parameters, options, renewal: Renewal::Anew }, Arc::default())
     }
 
     /// A session like this one, to another database.
@@ -220,15 +231,18 @@ impl Session {
                 format!("attempt to {action}"),
                 "the connection is in use by the closure of `with_client`; use the client it was given",
             )),
-            (Some(Gone::GivenBack), Some(Origin { is_pooled: true, .. })) => {
+            (Some(Gone::GivenBack), Some(Origin { renewal: Renewal::Pool, .. })) => {
                 lost("the connection has gone back to its pool")
             }
             (Some(Gone::GivenBack), _) => lost("the connection was given back by `into_client`"),
             (Some(Gone::Lost), _) if !state.levels.is_empty() => {
                 lost("the connection was lost inside a transaction, and the transaction with it")
             }
-            (Some(Gone::Lost), Some(Origin { is_pooled: true, .. })) => {
+            (Some(Gone::Lost), Some(Origin { renewal: Renewal::Pool, .. })) => {
                 lost("the connection was lost; take another one from the pool")
+            }
+            (Some(Gone::Lost), Some(Origin { renewal: Renewal::Never, .. })) => {
+                lost("the connection was lost, and with it what it had locked")
             }
             (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
             (Some(Gone::Lost), Some(Origin { parameters, options, .. })) => {

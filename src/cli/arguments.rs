@@ -1,5 +1,5 @@
 //! What can be given on the command line.
-use super::nouns::{backup, db, hba, info, object, os, reassign, restore, role, script, snapshot, terminate};
+use super::nouns::{backup, db, hba, info, migrate, object, os, reassign, restore, role, script, snapshot, terminate};
 use super::output::Format;
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand};
 use std::path::PathBuf;
@@ -109,6 +109,8 @@ pub(crate) enum Noun {
     /// The rows of tables as they were, kept in the database
     #[command(subcommand)]
     Snapshot(snapshot::Verb),
+    /// Numbered files of SQL, each applied once
+    Migrate(migrate::Options),
     /// Dumps of databases
     #[command(subcommand)]
     Backup(backup::Verb),

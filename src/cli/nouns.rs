@@ -4,6 +4,7 @@ pub(crate) mod db;
 pub(crate) mod hba;
 pub(crate) mod info;
 pub(crate) mod kinds;
+pub(crate) mod migrate;
 pub(crate) mod object;
 pub(crate) mod os;
 mod provision;
@@ -37,6 +38,7 @@ pub(crate) fn run(context: &Context, noun: &Noun) -> Result<(), Failure> {
         Noun::Restore(options) => restore::run(context, options),
         Noun::Script(options) => script::run(context, options),
         Noun::Snapshot(verb) => snapshot::run(context, verb),
+        Noun::Migrate(options) => migrate::run(context, options),
         Noun::Terminate(options) => terminate::run(context, options),
         Noun::Reassign(options) => reassign::run(context, options),
         Noun::Os(options) => os::run(context, options),

@@ -1,5 +1,5 @@
 //! A session on a connection of a pool.
-use super::{Gone, Origin, Session};
+use super::{Gone, Origin, Renewal, Session};
 use crate::connect::{ConnectOptions, ConnectionParameters, Facts, Reached};
 use postgres::Client;
 use std::sync::{Arc, PoisonError};
@@ -13,7 +13,7 @@ impl Session {
         client: Client,
         facts: Facts,
     ) -> Arc<Self> {
-        let origin = Origin { parameters, options, is_pooled: true };
+        let origin = Origin { parameters, options, renewal: Renewal::Pool };
         Self::new(Some(origin), Some(reached), client, facts, Arc::default())
     }
 

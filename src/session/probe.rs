@@ -16,6 +16,16 @@ impl Session {
         self.open_beside(self.origin()?.to_database(database))
     }
 
+    /// A session like this one, to the same database, for what is lost with its connection, as locks are: none is made
+    /// anew in its place.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn beside_once(&self) -> Result<Arc<Self>> {
+        self.open_beside(Origin {
+            renewal: super::Renewal::Never,
+            ..self.origin()?.to_database(&self.facts().database)
+        })
+    }
+
     /// What leads to the server of this connection and to no other, with the driver's configuration for it; none of one that was handed in.
     pub(crate) fn how_to_connect(&self) -> Option<(ConnectionParameters, Reached)> {
         let reached = self.current().reached?;

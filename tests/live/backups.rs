@@ -80,7 +80,7 @@ fn many_sorts() -> Cluster {
 }
 
 /// The definitions of a database, as pg_dump prints them.
-fn definitions(cluster: &Cluster, programs: &Path) -> String {
+pub fn definitions(cluster: &Cluster, programs: &Path) -> String {
     let folder = Folder::new();
     let mut options = DumpOptions::new();
     (options.format, options.content) = (DumpFormat::Plain, Content::SchemaOnly);
@@ -94,7 +94,7 @@ fn definitions(cluster: &Cluster, programs: &Path) -> String {
 
 /// A checksum of the rows of each table, of the values of sequences, and of large objects. The columns are taken in the
 /// order of their names: pg_dump gives those of a child another order where it has some from two parents.
-fn checksums(cluster: &Cluster) -> BTreeMap<String, String> {
+pub fn checksums(cluster: &Cluster) -> BTreeMap<String, String> {
     let tables = "SELECT n.nspname, c.relname, c.relkind::text, ARRAY(SELECT a.attname::text FROM pg_attribute a \
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname) \
                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \

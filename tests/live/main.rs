@@ -20,6 +20,8 @@ mod hba_killed;
 mod hba_view;
 mod large_objects;
 mod load;
+mod migrations;
+mod migrations_at_once;
 #[cfg(feature = "pool")]
 mod modules;
 mod objects;
@@ -43,6 +45,7 @@ mod snapshot_archives;
 mod snapshots;
 mod snapshots_generated;
 mod snapshots_of_others;
+mod splitter;
 mod support;
 mod undone;
 mod views;
