@@ -92,6 +92,9 @@ fn compare(surroundings: &mut Surroundings, cases: &[Case<'_>]) -> Option<usize>
         }
         let Some((_, program_of_ours)) = &mut before else { unreachable!() };
         let (theirs, ours) = (surroundings.psql(&program, text), program_of_ours.connect(text));
+        if theirs.as_ref().is_err_and(|error| error.contains("support is not compiled in")) {
+            continue;
+        }
         assert_eq!(theirs.clone().ok(), ours.clone().ok(), "{variables:?} {text}\npsql: {theirs:?}\nours: {ours:?}");
         reached += usize::from(theirs.is_ok());
     }
@@ -223,7 +226,6 @@ fn values_are_taken_and_refused_as_by_psql() {
         ("sslnegotiation=x", 17),
         ("sslnegotiation=postgres", 17),
         ("min_protocol_version=3.0", 18),
-        ("min_protocol_version=3.2", 18),
         ("max_protocol_version=3.0", 18),
         ("max_protocol_version=latest", 18),
         ("max_protocol_version=2.0", 18),
