@@ -1,5 +1,5 @@
 //! Connections without TLS, for builds without the feature `tls`.
-use super::tls_parameters::{SslMode, TlsParameters};
+use super::tls_parameters::{CertificateMode, SslMode, TlsParameters};
 use super::{Reached, no_connection, with_notices};
 use crate::error::{Error, Result};
 use postgres::{CancelToken, Client, Config, NoTls};
@@ -14,6 +14,10 @@ pub(crate) fn dial(config: &Config, tls: &TlsParameters, _host: &str, action: &s
             "an sslmode that requires TLS (require, verify-ca, verify-full)",
             "a pgsteward that was built with the feature tls",
         ));
+    }
+    if tls.certificate_mode == CertificateMode::Require {
+        let reason = "without TLS the server asks for no client certificate (sslcertmode=require)".into();
+        return Err(Error::Connection { action: action.into(), reason });
     }
     let mut config = with_notices(config);
     config.ssl_mode(postgres::config::SslMode::Disable);
