@@ -39,5 +39,11 @@ mod snapshots;
 mod snapshots_generated;
 mod snapshots_of_others;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_certificates;
+#[cfg(feature = "tls")]
+mod tls_world;
 mod undone;
 mod views;
