@@ -57,3 +57,11 @@ use_cargo() {
     has cargo || fail "cargo is missing: install Rust, with rustup or as the packages cargo, rustfmt and clippy"
     has cc || install "gcc libc6-dev" gcc gcc || fail "cc is missing, and Rust needs it to link: install a C compiler"
 }
+
+# Makes sure of OpenSSL, for the feature tls: of its headers, and of the program, which makes the tests' certificates.
+use_openssl() {
+    if ! has openssl || ! has pkg-config || ! pkg-config --exists openssl; then
+        install "openssl libssl-dev pkg-config" "openssl openssl-devel pkgconf-pkg-config" "openssl pkgconf" \
+            || fail "OpenSSL's headers are missing, and the feature tls needs them: install libssl-dev and pkg-config"
+    fi
+}

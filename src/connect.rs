@@ -18,11 +18,16 @@ mod plain;
 mod service_file;
 mod surroundings;
 mod target_session;
+#[cfg(feature = "tls")]
+mod tls;
 mod tls_parameters;
 
 pub use options::{ConnectOptions, Retries};
 pub use parameters::ConnectionParameters;
+#[cfg(not(feature = "tls"))]
 pub(crate) use plain::{cancel, dial};
+#[cfg(feature = "tls")]
+pub(crate) use tls::{cancel, dial};
 pub(crate) use tls_parameters::TlsParameters;
 
 /// What is known of a connection from the start.

@@ -28,5 +28,6 @@ documents! {
     Sequence: "docs/sequence.md",
     Snapshot: "docs/snapshot.md",
     Table: "docs/table.md",
+    Tls: "docs/tls.md",
     View: "docs/view.md",
 }

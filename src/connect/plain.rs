@@ -1,30 +1,31 @@
-//! Connections without TLS, for builds without the feature `tls`.
-use super::tls_parameters::{CertificateMode, SslMode, TlsParameters};
-use super::{Reached, no_connection, with_notices};
-use crate::error::{Error, Result};
-use postgres::{CancelToken, Client, Config, NoTls};
+//! Connections without TLS; in builds without the feature `tls` there are no others.
+use super::{no_connection, with_notices};
+use crate::error::Result;
+use postgres::{Client, Config, NoTls, config};
 
-/// Connects to the one host of a configuration.
+/// Connects to the one host of a configuration, without TLS.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where TLS is required; [`Error::Connection`] and [`Error::Server`] if there is no connection.
-pub(crate) fn dial(config: &Config, tls: &TlsParameters, _host: &str, action: &str) -> Result<Client> {
-    if tls.mode >= SslMode::Require {
-        return Err(Error::unsupported(
+/// [`Error::Connection`](crate::Error::Connection) and [`Error::Server`](crate::Error::Server) if there is no connection.
+pub(super) fn plain(config: &Config, action: &str) -> Result<Client> {
+    let mut config = with_notices(config);
+    config.ssl_mode(config::SslMode::Disable).connect(NoTls).map_err(|error| no_connection(action, &error))
+}
+
+/// As [`plain`], unless TLS is required, which is [`Error::Unsupported`](crate::Error::Unsupported).
+#[cfg(not(feature = "tls"))]
+pub(crate) fn dial(config: &Config, tls: &super::TlsParameters, _host: &str, action: &str) -> Result<Client> {
+    if tls.mode >= super::tls_parameters::SslMode::Require {
+        return Err(crate::error::Error::unsupported(
             "an sslmode that requires TLS (require, verify-ca, verify-full)",
             "a pgsteward that was built with the feature tls",
         ));
     }
-    if tls.certificate_mode == CertificateMode::Require {
-        let reason = "without TLS the server asks for no client certificate (sslcertmode=require)".into();
-        return Err(Error::Connection { action: action.into(), reason });
-    }
-    let mut config = with_notices(config);
-    config.ssl_mode(postgres::config::SslMode::Disable);
-    config.connect(NoTls).map_err(|error| no_connection(action, &error))
+    plain(config, action)
 }
 
-/// Asks the server to cancel what a connection is doing, over a connection like that one.
-pub(crate) fn cancel(token: &CancelToken, _reached: Option<&Reached>) -> Result<(), postgres::Error> {
+/// Asks the server to cancel what a connection is doing.
+#[cfg(not(feature = "tls"))]
+pub(crate) fn cancel(token: &postgres::CancelToken, _reached: Option<&super::Reached>) -> Result<(), postgres::Error> {
     token.cancel_query(NoTls)
 }

@@ -35,7 +35,7 @@ pub(crate) enum RootCertificate {
 
 /// Whether a client certificate is sent (`sslcertmode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CertificateMode {
+enum CertificateMode {
     /// Never.
     Disable,
     /// If the server asks and there is one.
@@ -75,9 +75,9 @@ pub(crate) enum ChannelBinding {
 pub(crate) struct TlsParameters {
     pub(crate) mode: SslMode,
     pub(crate) root_certificate: RootCertificate,
-    /// The client's certificate (`sslcert`), which is there.
+    /// The client's certificate (`sslcert`), which is there; None if it is not to be sent (`sslcertmode`).
     pub(crate) certificate: Option<PathBuf>,
-    /// The key of the client's certificate (`sslkey`): there whenever the certificate is.
+    /// The key of the client's certificate (`sslkey`).
     pub(crate) key: Option<PathBuf>,
     /// What the key is encrypted with (`sslpassword`).
     pub(crate) key_password: Option<String>,
@@ -85,7 +85,6 @@ pub(crate) struct TlsParameters {
     pub(crate) crl: Option<PathBuf>,
     /// A directory of such files (`sslcrldir`).
     pub(crate) crl_directory: Option<PathBuf>,
-    pub(crate) certificate_mode: CertificateMode,
     pub(crate) minimum_version: TlsVersion,
     /// None is the newest there is.
     pub(crate) maximum_version: Option<TlsVersion>,
@@ -115,6 +114,12 @@ impl TlsParameters {
         let (mode, negotiation) = modes(parameters)?;
         let (minimum_version, maximum_version) = versions(parameters)?;
         let certificate_mode = word(parameters, "sslcertmode", CertificateMode::Allow, &CERTIFICATE_MODES)?;
+        if certificate_mode == CertificateMode::Require {
+            return Err(Error::unsupported(
+                "sslcertmode=require",
+                "to know whether the server asks for a certificate; the server's rule says that: clientcert=verify-full",
+            ));
+        }
         let root_certificate = match text(parameters, "sslrootcert") {
             Some("system") => RootCertificate::System,
             _ => root_file(file("sslrootcert", "root.crt"), mode, exists)?,
@@ -124,11 +129,6 @@ impl TlsParameters {
             mode != SslMode::Disable && certificate_mode != CertificateMode::Disable
         });
         let key = file("sslkey", "postgresql.key").filter(|_| certificate.is_some());
-        if let (Some(certificate), None) = (&certificate, present(key.clone())) {
-            let key = key.unwrap_or_default();
-            let why = format!("there is the certificate {certificate:?}, but not its private key {key:?} (sslkey)");
-            return Err(Error::invalid("connection parameters", why));
-        }
         let crl_directory = text(parameters, "sslcrldir").map(PathBuf::from);
         let crl = match (&crl_directory, text(parameters, "sslcrl")) {
             (Some(_), None) => None,
@@ -142,7 +142,6 @@ impl TlsParameters {
             key_password: text(parameters, "sslpassword").map(str::to_owned),
             crl: present(crl),
             crl_directory,
-            certificate_mode,
             minimum_version,
             maximum_version,
             server_name_indication: text(parameters, "sslsni") != Some("0"),

@@ -47,5 +47,11 @@ mod snapshots_generated;
 mod snapshots_of_others;
 mod splitter;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_certificates;
+#[cfg(feature = "tls")]
+mod tls_world;
 mod undone;
 mod views;
