@@ -448,7 +448,7 @@ fn p113_an_error_shows_the_statement_and_no_value() {
     failed(app.query("SELECT $1::text::date", &[&secret]).map(|_| 0), "22007");
     failed(app.value::<i32>("SELECT ($1::text::json -> 'a')::text::int", &[&secret]).map(|_| 0), "22P02");
     // What the driver logs at its lowest levels.
-    let logged = logged().lock().unwrap();
+    let logged = logged().lock().unwrap().clone();
     assert!(logged.contains("INSERT INTO \"app\".\"t\" VALUES ($1, $2)"), "nothing was logged");
     assert!(logged.contains("********") && !logged.contains("\"pw\""));
 }
