@@ -5,7 +5,7 @@ use super::options::ConnectOptions;
 use super::parameters::ConnectionParameters;
 use super::surroundings::{Found, password};
 use super::target_session::{self, Session, TargetSession};
-use super::tls_parameters::{TlsParameters, text};
+use super::tls_parameters::text;
 use super::{Opened, Reached, arrive, dial};
 use crate::error::{Error, Result};
 use postgres::error::SqlState;
@@ -64,7 +64,6 @@ impl Failure {
 struct Attempts<'a> {
     parameters: &'a ConnectionParameters,
     options: &'a ConnectOptions,
-    tls: TlsParameters,
     base: Config,
     timeout: Duration,
     order: Order,
@@ -74,13 +73,12 @@ struct Attempts<'a> {
 pub(super) fn first(parameters: &ConnectionParameters, options: &ConnectOptions) -> Result<Opened, Failure> {
     let prepare = || -> Result<_> {
         let parameters = parameters.usable()?;
-        let tls = parameters.tls()?;
         let timeout = parameters.timeout().unwrap_or(DEADLINE);
-        let base = driver::base(parameters, options, &tls, timeout)?;
+        let base = driver::base(parameters, options, timeout)?;
         let order = hosts::order(parameters.values())?;
         let places = hosts::places(parameters.values())?;
         let target = target_session::wanted(parameters.values())?;
-        Ok((Attempts { parameters, options, tls, base, timeout, order }, places, target))
+        Ok((Attempts { parameters, options, base, timeout, order }, places, target))
     };
     let (attempts, mut places, target) = prepare().map_err(Failure::last)?;
     shuffle(&mut places, attempts.order);
@@ -163,7 +161,8 @@ impl Attempts<'_> {
         if let Some(Found { password, .. }) = &found {
             config.password(password);
         }
-        let tls = if socket { self.tls.without() } else { self.tls.clone() };
+        let tls =
+            if socket { self.parameters.tls_of_socket() } else { self.parameters.tls() }.map_err(Failure::last)?;
         let host = place.host.clone().unwrap_or_default();
         let action = format!("connect to {}", target_text(place, endpoint, &config));
         let reached = Reached { config, tls, host };

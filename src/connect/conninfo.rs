@@ -86,9 +86,9 @@ fn url(mut rest: &str) -> Result<Parameters> {
         rest = after;
     }
     let (hosts, ports) = hosts(&mut rest)?;
-    // Of several, one that is empty stands for the default.
-    give("host", if hosts.iter().all(String::is_empty) { String::new() } else { hosts.join(",") }.as_str());
-    give("port", if ports.iter().all(String::is_empty) { String::new() } else { ports.join(",") }.as_str());
+    // Of several, each that is empty stands for the default, and the list is given.
+    give("host", &hosts.join(","));
+    give("port", &ports.join(","));
     if let Some(after) = rest.strip_prefix('/') {
         rest = after;
         give("dbname", &decode(take_until(&mut rest, &['?']))?);
@@ -220,6 +220,9 @@ mod tests {
         );
         is("postgresql:///d?host=%2Frun&port=7", &[("dbname", "d"), ("host", "/run"), ("port", "7")]);
         is("postgresql://[::1]:7,b/", &[("host", "::1,b"), ("port", "7,")]);
+        is("postgresql://a,b", &[("host", "a,b"), ("port", ",")]);
+        is("postgresql://,/", &[("host", ","), ("port", ",")]);
+        is("postgresql://:/", &[]);
         is("postgresql://%2Frun%2Fpg/d?ssl=true", &[("dbname", "d"), ("host", "/run/pg"), ("sslmode", "require")]);
         is("postgresql://u@/d?user=v", &[("dbname", "d"), ("user", "v")]);
         is("postgresql://u@/d ?user= v%20w ", &[("dbname", "d"), ("user", "v w")]);

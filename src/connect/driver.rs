@@ -3,7 +3,7 @@ use super::conninfo::Parameters;
 use super::hosts::{Endpoint, Place, number};
 use super::options::ConnectOptions;
 use super::parameters::ConnectionParameters;
-use super::tls_parameters::{ChannelBinding, TlsParameters, text};
+use super::tls_parameters::{ChannelBinding, text};
 use crate::error::{Error, Result};
 use postgres::Config;
 use std::time::Duration;
@@ -51,12 +51,7 @@ pub(super) fn login(parameters: &ConnectionParameters) -> Result<(String, String
 }
 
 /// The configuration for any place of the list. The mode of TLS is left to whoever calls.
-pub(super) fn base(
-    parameters: &ConnectionParameters,
-    options: &ConnectOptions,
-    tls: &TlsParameters,
-    timeout: Duration,
-) -> Result<Config> {
+pub(super) fn base(parameters: &ConnectionParameters, options: &ConnectOptions, timeout: Duration) -> Result<Config> {
     let values = parameters.values();
     let (user, database) = login(parameters)?;
     let mut config = Config::new();
@@ -84,7 +79,7 @@ pub(super) fn base(
     if let Some(milliseconds) = positive(values, "tcp_user_timeout") {
         config.tcp_user_timeout(Duration::from_millis(milliseconds.into()));
     }
-    config.channel_binding(match tls.channel_binding {
+    config.channel_binding(match parameters.tls_of_socket()?.channel_binding {
         ChannelBinding::Disable => postgres::config::ChannelBinding::Disable,
         ChannelBinding::Prefer => postgres::config::ChannelBinding::Prefer,
         ChannelBinding::Require => postgres::config::ChannelBinding::Require,
@@ -117,7 +112,7 @@ mod tests {
 
     fn configured(text: &str) -> Result<Config> {
         let parameters = ConnectionParameters::read(text, &|_| None)?;
-        base(&parameters, &ConnectOptions::new(), &parameters.tls()?, Duration::from_secs(1))
+        base(&parameters, &ConnectOptions::new(), Duration::from_secs(1))
     }
 
     #[test]
@@ -147,7 +142,7 @@ mod tests {
     #[test]
     fn one_attempt_has_one_host() {
         let parameters = ConnectionParameters::read("user=x host=a,b port=1,2", &|_| None).unwrap();
-        let base = base(&parameters, &ConnectOptions::new(), &parameters.tls().unwrap(), Duration::ZERO).unwrap();
+        let base = base(&parameters, &ConnectOptions::new(), Duration::ZERO).unwrap();
         let places = places(parameters.values()).unwrap();
         let config = towards(&base, &places[1], &Endpoint::Address("::1".parse().unwrap()), 2);
         assert_eq!(config.get_hosts(), [postgres::config::Host::Tcp("b".into())]);

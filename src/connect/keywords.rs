@@ -114,12 +114,12 @@ pub(super) fn is_secret(name: &str) -> bool {
     matches!(effect, Effect::Secret | Effect::NoneSecret) || name.starts_with("scram_")
 }
 
-/// Refuses parameters that cannot be honoured, by name. One that is empty is refused nowhere: it says nothing.
+/// Refuses parameters that cannot be honoured, by name. One that is empty says nothing, but for a key, which libpq refuses.
 ///
 /// # Errors
 /// [`Error::Unsupported`], and [`Error::Invalid`] for values that libpq refuses.
 pub(super) fn check(parameters: &Parameters) -> Result<()> {
-    for (name, _) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+    for (name, _) in parameters.iter().filter(|(name, value)| !value.is_empty() || name.starts_with("scram_")) {
         if let Some(Keyword { effect: Effect::Refused(needs), .. }) = find(name) {
             return Err(Error::unsupported(format!("the connection parameter {name}"), *needs));
         }

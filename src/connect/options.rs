@@ -1,5 +1,6 @@
 //! What a program asks of its connections, besides where they lead.
 use crate::error::{Error, Result};
+use std::fmt;
 use std::time::Duration;
 
 /// How to connect: [`Cluster::connect_with`](crate::Cluster::connect_with).
@@ -25,7 +26,7 @@ use std::time::Duration;
 /// # }
 /// # Ok::<(), pgsteward::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ConnectOptions {
     /// The role to become on every connection: `SET ROLE`.
@@ -46,8 +47,9 @@ pub struct ConnectOptions {
 }
 
 /// How often connecting is tried again when it failed for a reason that may pass by itself: nobody listens, there is no
-/// answer in time, the server is starting up or shutting down (SQLSTATE 57P03), it has no connection left (53300). A wrong password, an
-/// unknown database or a name that is not found fail at once.
+/// answer in time, a connection that breaks off, the server is starting up or shutting down (SQLSTATE 57P03), it has no connection left
+/// (53300), no server of the list is what `target_session_attrs` asks for. A wrong password, an unknown database or a name that
+/// is not found fail at once.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Retries {
@@ -57,6 +59,30 @@ pub struct Retries {
     pub first_wait: Duration,
     /// The longest wait.
     pub longest_wait: Duration,
+}
+
+/// The values of settings do not show.
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            role,
+            statement_timeout,
+            lock_timeout,
+            idle_in_transaction_session_timeout,
+            transaction_timeout,
+            settings,
+            retries,
+        } = self;
+        f.debug_struct("ConnectOptions")
+            .field("role", role)
+            .field("statement_timeout", statement_timeout)
+            .field("lock_timeout", lock_timeout)
+            .field("idle_in_transaction_session_timeout", idle_in_transaction_session_timeout)
+            .field("transaction_timeout", transaction_timeout)
+            .field("settings", &settings.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("retries", retries)
+            .finish()
+    }
 }
 
 impl Default for Retries {
@@ -148,6 +174,7 @@ mod tests {
         options.settings.push(("my.x".into(), "a b\\c\n".into()));
         let line = options.command_line("-c a=b").unwrap();
         assert_eq!(line, "-c a=b -c statement_timeout=1 -c lock_timeout=0 -c my.x=a\\ b\\\\c\\\n");
+        assert!(!format!("{options:?}").contains("a b"));
         options.transaction_timeout = Some(Duration::MAX);
         assert!(matches!(options.command_line(""), Err(Error::Invalid { .. })));
         options.transaction_timeout = None;

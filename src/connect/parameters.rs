@@ -117,8 +117,13 @@ impl ConnectionParameters {
         hosts::places(&self.values)?;
         hosts::order(&self.values)?;
         target_session::wanted(&self.values)?;
-        TlsParameters::of(&self.values, Some(Path::new("")), &|_| true)?;
+        self.tls_of_socket()?;
         super::driver::check(self)
+    }
+
+    /// What they say about TLS for a Unix socket: nothing, whatever the mode and the files are.
+    pub(super) fn tls_of_socket(&self) -> Result<TlsParameters> {
+        TlsParameters::of(&self.values, Some(Path::new("")), &|_| true).map(|tls| tls.without())
     }
 
     /// What they say about TLS, as the files are now.

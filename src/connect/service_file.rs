@@ -1,6 +1,7 @@
 //! Parameters under a name, in a file
 //! ([The Connection Service File](https://www.postgresql.org/docs/current/libpq-pgservice.html)). Pure, but for the reading of files.
 use super::conninfo::Parameters;
+use super::keywords;
 use crate::error::{Error, Result};
 use std::fs;
 use std::io::ErrorKind;
@@ -59,7 +60,7 @@ fn parse(text: &str, service: &str, path: &Path) -> Result<Option<Parameters>> {
             if key == "service" {
                 return Err(wrong("a service cannot refer to another one"));
             }
-            if key.starts_with("ldap:") || key.is_empty() || !key.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            if keywords::find(key).is_none() {
                 return Err(wrong("what stands before the = is no parameter; no blank stands around it"));
             }
             parameters.entry(key.to_owned()).or_insert_with(|| value.to_owned());
@@ -90,7 +91,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
-        for (text, line) in [("[a]\nhost", 2), ("[a]\n\nhost = x", 3), ("[a]\nservice=b", 2), ("[a]\n=x", 2)] {
+        for (text, line) in
+            [("[a]\nhost", 2), ("[a]\n\nhost = x", 3), ("[a]\nservice=b", 2), ("[a]\n=x", 2), ("[a]\nhots=x", 2)]
+        {
             let error = parse(text, "a", Path::new("f")).unwrap_err().to_string();
             assert!(error.contains(&format!("line {line}")), "{error}");
         }

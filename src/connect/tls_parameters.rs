@@ -95,7 +95,7 @@ pub(crate) struct TlsParameters {
 }
 
 impl TlsParameters {
-    /// The same connection without TLS, as over a Unix socket, where libpq does not look at the mode.
+    /// The same without TLS.
     pub(crate) fn without(&self) -> Self {
         Self { mode: SslMode::Disable, ..self.clone() }
     }
@@ -259,5 +259,65 @@ impl fmt::Debug for TlsParameters {
             .field("certificate", certificate)
             .field("key", key)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection string says, where these files are.
+    fn of(text: &str, there: &[&str]) -> Result<TlsParameters> {
+        let parameters = super::super::conninfo::parse(text)?;
+        TlsParameters::of(&parameters, Some(Path::new("/home")), &|path| {
+            there.iter().any(|file| path == Path::new(file))
+        })
+    }
+
+    #[test]
+    fn the_default_files_count_where_they_are() {
+        let nothing = of("", &[]).unwrap();
+        assert_eq!((nothing.mode, &nothing.root_certificate), (SslMode::Prefer, &RootCertificate::None));
+        assert_eq!((&nothing.certificate, &nothing.key, &nothing.crl), (&None, &None, &None));
+        let files = ["root.crt", "postgresql.crt", "postgresql.key", "root.crl"]
+            .map(|file| format!("/home/.postgresql/{file}"));
+        let files = files.each_ref().map(String::as_str);
+        let all = of("", &files).unwrap();
+        let [root, certificate, key, crl] = files.map(PathBuf::from);
+        assert_eq!(all.root_certificate, RootCertificate::File(root));
+        assert_eq!((all.certificate, all.key, all.crl), (Some(certificate), Some(key), Some(crl)));
+        assert_eq!(of("sslcertmode=disable", &files).unwrap().certificate, None);
+        assert_eq!(of("sslcrldir=/crls", &files).unwrap().crl, None);
+        // A file of one's own that is not there is none, unless it is needed.
+        assert_eq!(of("sslcert=/x sslrootcert=/x", &files).unwrap().root_certificate, RootCertificate::None);
+        for wrong in ["sslmode=verify-ca sslrootcert=/x", "sslmode=verify-full sslrootcert=/x"] {
+            assert!(matches!(of(wrong, &files), Err(Error::Invalid { .. })), "{wrong}");
+        }
+        // A key that is missing matters where it is needed.
+        assert_eq!(of("sslkey=/x", &files).unwrap().key, Some(PathBuf::from("/x")));
+        assert!(matches!(of("sslcertmode=require", &files), Err(Error::Unsupported { .. })));
+    }
+
+    #[test]
+    fn a_weak_mode_does_not_go_with_what_is_strong() {
+        let mode = |text: &str| of(text, &[]).map(|tls| tls.mode).ok();
+        assert_eq!(mode("sslrootcert=system"), Some(SslMode::VerifyFull));
+        assert_eq!(mode("sslrootcert=system sslmode=verify-full"), Some(SslMode::VerifyFull));
+        assert_eq!(mode("sslrootcert=system sslmode=verify-ca"), None);
+        assert_eq!(mode("sslnegotiation=direct"), None);
+        assert_eq!(mode("sslnegotiation=direct sslmode=require"), Some(SslMode::Require));
+        assert_eq!(mode("sslmode=Require"), None);
+        assert_eq!(mode("sslmode="), None);
+    }
+
+    #[test]
+    fn versions_are_a_range() {
+        let range = |text: &str| of(text, &[]).map(|tls| (tls.minimum_version, tls.maximum_version)).ok();
+        assert_eq!(range(""), Some((TlsVersion::Tls1_2, None)));
+        assert_eq!(range("ssl_min_protocol_version=tlsv1.3"), Some((TlsVersion::Tls1_3, None)));
+        assert_eq!(range("ssl_max_protocol_version=TLSv1.1"), None);
+        let old = range("ssl_min_protocol_version=TLSv1 ssl_max_protocol_version=TLSv1.1");
+        assert_eq!(old, Some((TlsVersion::Tls1, Some(TlsVersion::Tls1_1))));
+        assert_eq!(range("ssl_min_protocol_version=SSLv3"), None);
     }
 }

@@ -92,6 +92,9 @@ fn compare(surroundings: &mut Surroundings, cases: &[Case<'_>]) -> Option<usize>
         }
         let Some((_, program_of_ours)) = &mut before else { unreachable!() };
         let (theirs, ours) = (surroundings.psql(&program, text), program_of_ours.connect(text));
+        if theirs.as_ref().is_err_and(|error| error.contains("support is not compiled in")) {
+            continue;
+        }
         assert_eq!(theirs.clone().ok(), ours.clone().ok(), "{variables:?} {text}\npsql: {theirs:?}\nours: {ours:?}");
         reached += usize::from(theirs.is_ok());
     }
@@ -203,6 +206,14 @@ fn values_are_taken_and_refused_as_by_psql() {
         "ssl_min_protocol_version=x",
         "ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=tlsv1.2",
         "requiressl=1",
+        "ssl_max_protocol_version=TLSv1.1",
+        "ssl_max_protocol_version=TLSv1.1 sslmode=disable",
+        "ssl_min_protocol_version=tlsv1.2",
+        "ssl_min_protocol_version=SSLv3",
+        "sslcert=/nowhere",
+        "sslcert=/nowhere sslkey=/nowhere sslmode=disable",
+        "sslmode=require sslrootcert=/nowhere",
+        "sslmode=verify-full sslrootcert=/nowhere",
         "requiressl=0",
         "requiressl=1 sslmode=disable",
         "dbname='host=x'",
@@ -223,13 +234,19 @@ fn values_are_taken_and_refused_as_by_psql() {
         ("sslnegotiation=x", 17),
         ("sslnegotiation=postgres", 17),
         ("min_protocol_version=3.0", 18),
-        ("min_protocol_version=3.2", 18),
         ("max_protocol_version=3.0", 18),
         ("max_protocol_version=latest", 18),
         ("max_protocol_version=2.0", 18),
         ("min_protocol_version=3.2 max_protocol_version=3.0", 18),
         ("oauth_scope=x", 18),
         ("sslcertmode=x", 16),
+        ("sslcertmode=x sslmode=disable", 16),
+        ("sslcertmode=require", 16),
+        ("sslrootcert=system", 16),
+        ("sslrootcert=system sslmode=require", 16),
+        ("sslrootcert=system sslmode=disable", 16),
+        ("sslrootcert=system sslmode=verify-full", 16),
+        ("sslnegotiation=direct", 17),
         ("sslcertmode=disable", 16),
         ("scram_client_key=x", 18),
     ] {
@@ -266,6 +283,9 @@ fn lists_of_hosts_are_gone_through_as_by_psql() {
         format!("host={socket} port={port}"),
         format!("host={socket} port={port} sslmode=require"),
         format!("host={socket} port={port} sslmode=x"),
+        format!("host={socket} port={port} sslmode=verify-full"),
+        format!("host={socket} port={port} sslmode=verify-ca sslrootcert=/nowhere"),
+        format!("host={socket} port={port} sslmode=require channel_binding=require"),
         format!("host={socket}/nowhere,{socket} port={port}"),
         format!("host=@nowhere port={port}"),
         format!("hostaddr=, host=127.0.0.1,x port={port}"),
@@ -278,6 +298,9 @@ fn lists_of_hosts_are_gone_through_as_by_psql() {
     ] {
         texts.push((list, 12));
     }
+    texts.push((format!("host={socket} port={port} sslcertmode=require"), 16));
+    texts.push((format!("host={socket} port={port} sslrootcert=system"), 16));
+    texts.push((format!("host={socket} port={port} sslnegotiation=direct sslmode=require"), 17));
     texts.push((format!("host=127.0.0.1,127.0.0.1,127.0.0.1 port={dead},{port},{dead} load_balance_hosts=random"), 16));
     for code in ["57P03", "53300", "28P01", "28000", "3D000", "57P01", "57P02", "XX000", "42704", "08P01"] {
         texts.push((format!("host=127.0.0.1,127.0.0.1 port={},{port}", refuser(code)), 14));
@@ -654,17 +677,23 @@ fn an_error_of_several_hosts_says_what_happened_at_each() {
 fn connections_beside_the_first_go_to_the_same_server() {
     let primary = server();
     let standby = primary.standby().unwrap();
-    let list = format!("host=127.0.0.1,127.0.0.1 port={},{}", primary.port(), standby.port());
-    let cluster =
-        Cluster::connect(&format!("{list} user=postgres dbname=postgres target_session_attrs=standby")).unwrap();
-    let there = cluster.database("shop").unwrap();
-    let port: String = there.execute("SELECT current_setting('port')", &[]).unwrap()[0].get(0);
-    assert_eq!(port, standby.port().to_string());
-    // Lost, it is found again by the list; the standby is gone, and the primary will not do.
-    standby.stop_immediately().unwrap();
-    wait_until("it notices", || cluster.execute("SELECT 1", &[]).is_err());
-    let error = cluster.execute("SELECT 1", &[]).unwrap_err();
-    assert!(error.to_string().contains("is no standby"), "{error}");
+    let list = format!("host=127.0.0.1,127.0.0.1 port={},{}", standby.port(), primary.port());
+    standby.stop().unwrap();
+    let cluster = Cluster::connect(&format!("{list} user=postgres dbname=postgres")).unwrap();
+    let port = |cluster: &Cluster| -> u16 {
+        let rows = cluster.execute("SELECT current_setting('port')", &[]).unwrap();
+        rows[0].get::<_, String>(0).parse().unwrap()
+    };
+    assert_eq!(port(&cluster), primary.port());
+    // The first of the list is there again.
+    standby.restart().unwrap();
+    assert_eq!(port(&cluster.database("shop").unwrap()), primary.port());
+    // Lost, a connection is made anew from the list.
+    let pid: i32 = cluster.execute("SELECT pg_backend_pid()", &[]).unwrap()[0].get(0);
+    Cluster::connect(&primary.dsn()).unwrap().execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
+    wait_until("it is connected again", || cluster.execute("SELECT 1", &[]).is_ok());
+    assert_eq!(port(&cluster), standby.port());
+    assert_eq!(port(&cluster.database("template1").unwrap()), standby.port());
 }
 
 #[test]

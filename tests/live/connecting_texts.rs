@@ -2,7 +2,8 @@
 //! one server, which writes down what they said.
 use crate::beside_psql::{Ours, Surroundings, psql};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestRng, TestRunner};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -134,19 +135,33 @@ impl Pair {
     }
 }
 
-/// Runs random cases, the same ones each time; `PGSTEWARD_CONNECT_CASES` has more of them. Says how many reached the server.
-fn run<S: Strategy>(cases: u32, strategy: S, mut test: impl FnMut(S::Value) -> Result<bool, TestCaseError>) -> u32 {
-    let cases = std::env::var("PGSTEWARD_CONNECT_CASES").map_or(cases, |cases| cases.parse().unwrap());
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let rng = proptest::test_runner::TestRng::deterministic_rng(Default::default());
-    let (count, test) = (std::cell::Cell::new(0), std::cell::RefCell::new(&mut test));
-    let mut runner = TestRunner::new_with_rng(config, rng);
+/// How many random cases.
+#[derive(Clone, Copy)]
+enum Cases {
+    /// The same ones each time.
+    Few,
+    /// Others each time.
+    Many,
+}
+
+/// Runs random cases; says which part of them said something to the server.
+fn run<S: Strategy>(cases: Cases, strategy: S, mut test: impl FnMut(S::Value) -> Result<bool, TestCaseError>) -> f64 {
+    let number = match cases {
+        Cases::Few => 100,
+        Cases::Many => 3000,
+    };
+    let config = Config { cases: number, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let mut runner = match cases {
+        Cases::Few => TestRunner::new_with_rng(config, TestRng::deterministic_rng(Default::default())),
+        Cases::Many => TestRunner::new(config),
+    };
+    let (count, test) = (Cell::new(0), RefCell::new(&mut test));
     let outcome = runner.run(&strategy, |value| {
         count.set(count.get() + u32::from((test.borrow_mut())(value)?));
         Ok(())
     });
     outcome.unwrap();
-    count.get()
+    f64::from(count.get()) / f64::from(number)
 }
 
 fn word(pattern: &'static str) -> BoxedStrategy<String> {
@@ -193,20 +208,32 @@ fn url() -> impl Strategy<Value = String> {
 
 #[test]
 fn conninfo_strings_say_what_they_say_to_psql() {
+    conninfo_strings(Cases::Few);
+}
+
+fn conninfo_strings(cases: Cases) {
     let Some(mut pair) = Pair::start("conninfo", &[]) else { return };
-    let said = run(120, conninfo(), |text| pair.compare(&text));
-    assert!(said > 30, "{said}");
+    let said = run(cases, conninfo(), |text| pair.compare(&text));
+    assert!(said > 0.2, "{said}");
 }
 
 #[test]
 fn urls_say_what_they_say_to_psql() {
+    urls(Cases::Few);
+}
+
+fn urls(cases: Cases) {
     let Some(mut pair) = Pair::start("urls", &[]) else { return };
-    let said = run(120, url(), |text| pair.compare(&text));
-    assert!(said > 30, "{said}");
+    let said = run(cases, url(), |text| pair.compare(&text));
+    assert!(said > 0.2, "{said}");
 }
 
 #[test]
 fn password_files_say_what_they_say_to_psql() {
+    password_files(Cases::Few);
+}
+
+fn password_files(cases: Cases) {
     let Some(mut pair) = Pair::start("passfiles", &[]) else { return };
     let port = pair.listener.port;
     let field = |right: String| prop_oneof![3 => Just("*".to_owned()), 4 => Just(right.clone()), 1 => Just(right.replace(':', "\\:")), 1 => word(r"[a-z*\\ ]{0,3}")];
@@ -220,15 +247,19 @@ fn password_files_say_what_they_say_to_psql() {
         .prop_map(|(host, port, database, user, password)| format!("{host}:{port}:{database}:{user}:{password}"));
     let line = prop_oneof![9 => line, 1 => word("[#*: a-z]{0,8}")];
     let file = (proptest::collection::vec(line, 0..5), word("\r?\n")).prop_map(|(lines, end)| lines.join(&end));
-    let said = run(80, file, |file| {
+    let said = run(cases, file, |file| {
         pair.surroundings.file(".pgpass", &file);
         pair.compare(r"host=db:1 user=u:v dbname='d\\x'")
     });
-    assert!(said > 30, "{said}");
+    assert!(said > 0.2, "{said}");
 }
 
 #[test]
 fn service_files_say_what_they_say_to_psql() {
+    service_files(Cases::Few);
+}
+
+fn service_files(cases: Cases) {
     let Some(mut pair) = Pair::start("services", &[("PGUSER", "environment")]) else { return };
     let line = prop_oneof![
         3 => Just("[s]".to_owned()),
@@ -240,9 +271,18 @@ fn service_files_say_what_they_say_to_psql() {
     let indented =
         (word("[ \t]{0,1}"), line, word("[ \t]{0,1}")).prop_map(|(before, line, after)| before + &line + &after);
     let file = proptest::collection::vec(indented, 0..7).prop_map(|lines| format!("[s]\n{}", lines.join("\n")));
-    let said = run(80, file, |file| {
+    let said = run(cases, file, |file| {
         pair.surroundings.file(".pg_service.conf", &file);
         pair.compare("service=s")
     });
-    assert!(said > 20, "{said}");
+    assert!(said > 0.2, "{said}");
+}
+
+#[test]
+#[ignore = "a campaign of some minutes, for scripts/soak"]
+fn many_texts_and_files_say_what_they_say_to_psql() {
+    conninfo_strings(Cases::Many);
+    urls(Cases::Many);
+    password_files(Cases::Many);
+    service_files(Cases::Many);
 }

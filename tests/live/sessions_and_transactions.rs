@@ -65,7 +65,10 @@ fn connecting_fails_in_words() {
         ("host=x password=word geheim=x", "invalid connection parameters"),
         ("host=x password=word geheim", "invalid connection parameters"),
         ("host=x service=no_such_service", "service \"no_such_service\""),
-        ("host=x sslmode=verify-full sslrootcert=/nowhere", "root certificate file \"/nowhere\" does not exist"),
+        (
+            "host=127.0.0.1 sslmode=verify-full sslrootcert=/nowhere",
+            "root certificate file \"/nowhere\" does not exist",
+        ),
         ("host=x require_auth=md5", "require_auth is not supported"),
         ("host=/nowhere user=x", "cannot connect to host=/nowhere"),
         ("host=127.0.0.1 port=1 user=x password=geheim", "cannot connect to host=127.0.0.1 port=1"),
