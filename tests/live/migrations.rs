@@ -152,7 +152,7 @@ fn beside(cluster: &Cluster, more: &str) -> Cluster {
 /// Sessions of this name that are between two statements, in no transaction, with no snapshot; and all of this name.
 fn idle_ones(cluster: &Cluster, application: &str) -> (usize, usize) {
     let question = format!(
-        "SELECT (state = 'idle' AND backend_xmin IS NULL AND xact_start IS NULL)::text FROM pg_stat_activity \
+        "SELECT COALESCE(state = 'idle' AND backend_xmin IS NULL AND xact_start IS NULL, false)::text FROM pg_stat_activity \
          WHERE application_name = '{application}'"
     );
     let all = texts(cluster, &question);
