@@ -25,5 +25,6 @@ documents! {
     Sequence: "docs/sequence.md",
     Snapshot: "docs/snapshot.md",
     Table: "docs/table.md",
+    Testing: "docs/testing.md",
     View: "docs/view.md",
 }

@@ -58,6 +58,7 @@ mod reload;
 mod row;
 mod script;
 mod seen;
+mod server_process;
 mod session;
 mod sessions;
 mod setting;

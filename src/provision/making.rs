@@ -1,5 +1,5 @@
 //! Making one client's database and role: all of it or nothing.
-use super::mark::{Process, mark};
+use super::mark::mark;
 use super::password_file::PasswordFile;
 use super::state::{self, State};
 use super::{ClientDatabase, LoadAs, Provision};
@@ -10,6 +10,7 @@ use crate::kind::Kind;
 use crate::kinds::{Database, Role, verifier};
 use crate::load;
 use crate::password::Password;
+use crate::server_process::ServerProcess;
 use crate::session::Session;
 use crate::sql::{Ident, Lit, Secret, Sql};
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub(super) struct Order<'p> {
 pub(super) struct Maker<'p> {
     cluster: Cluster,
     order: &'p Order<'p>,
-    process: Process,
+    process: ServerProcess,
     /// Whether the role that logged in, and the one that it became, may do everything.
     superuser: bool,
     /// How the server wants verifiers to be made.
@@ -54,7 +55,7 @@ impl<'p> Maker<'p> {
         let row = answers.iter().flatten().next();
         let superuser = row.map(|row| row.truth("superuser")).transpose()?.unwrap_or(false);
         let encryption = row.map(|row| row.text("encryption")).transpose()?.unwrap_or_default();
-        let process = Process::own(&cluster)?;
+        let process = ServerProcess::own(&cluster)?;
         Ok(Self { cluster, order, process, superuser, encryption })
     }
 

@@ -36,5 +36,6 @@ mod snapshots;
 mod snapshots_generated;
 mod snapshots_of_others;
 mod support;
+mod test_databases;
 mod undone;
 mod views;
