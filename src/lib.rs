@@ -47,6 +47,8 @@ pub mod hba;
 mod kind;
 mod kinds;
 mod load;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod name;
 mod object;
 mod ownership;
@@ -72,6 +74,8 @@ mod statements;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
+#[cfg(any(feature = "monitor", feature = "testing"))]
+mod undone;
 mod version;
 
 pub use crate::cancel::Canceller;

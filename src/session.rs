@@ -18,6 +18,8 @@ mod copy;
 pub(crate) mod load;
 mod probe;
 pub(crate) mod process;
+#[cfg(feature = "monitor")]
+mod single;
 
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
 #[derive(Default)]

@@ -17,6 +17,8 @@ mod hba_killed;
 mod hba_view;
 mod large_objects;
 mod load;
+#[cfg(feature = "monitor")]
+mod monitoring;
 mod objects;
 mod ownership;
 mod plans;

@@ -471,7 +471,10 @@ fn with_rollback_leaves_nothing_however_it_ends() {
             cluster.execute(end, &[]).map(drop)
         });
         let error = ended.unwrap_err();
-        assert!(matches!(&error, Error::Invalid { .. }) && error.to_string().contains("COMMIT or ROLLBACK"), "{end}: {error}");
+        assert!(
+            matches!(&error, Error::Invalid { .. }) && error.to_string().contains("COMMIT or ROLLBACK"),
+            "{end}: {error}"
+        );
         run(&cluster, "ROLLBACK");
     }
 }
