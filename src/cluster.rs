@@ -109,7 +109,7 @@ impl Cluster {
         self.session().give_back()
     }
 
-    fn new(session: Arc<Session>) -> Self {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
         Self::with_plan(session, None, Arc::default())
     }
 

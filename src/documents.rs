@@ -17,6 +17,7 @@ documents! {
     Hba: "docs/hba.md",
     LargeObject: "docs/large_object.md",
     MaterializedView: "docs/materialized_view.md",
+    Module: "docs/module.md",
     Procedure: "docs/procedure.md",
     Provision: "docs/provision.md",
     ReplicationSlot: "docs/replication_slot.md",

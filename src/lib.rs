@@ -47,6 +47,8 @@ pub mod hba;
 mod kind;
 mod kinds;
 mod load;
+#[cfg(feature = "pool")]
+pub mod module;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 mod name;
@@ -55,6 +57,8 @@ mod ownership;
 mod parts;
 mod password;
 mod plan;
+#[cfg(feature = "pool")]
+pub mod pool;
 mod provision;
 mod reload;
 mod row;
@@ -71,6 +75,7 @@ mod size;
 pub mod snapshot;
 mod state;
 mod statements;
+mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
@@ -105,5 +110,8 @@ pub use crate::signature::Signature;
 #[doc(hidden)]
 pub use crate::sql::__places;
 pub use crate::sql::{Fragment, Ident, Lit, Secret, Sql};
+#[doc(hidden)]
+pub use crate::statements::pieces::__pieces;
+pub use crate::template::Templates;
 pub use crate::version::ServerVersion;
 pub use postgres::types::PgLsn;

@@ -16,6 +16,8 @@ use std::thread::{self, ThreadId};
 
 mod copy;
 pub(crate) mod load;
+#[cfg(feature = "pool")]
+mod pooled;
 mod probe;
 pub(crate) mod process;
 #[cfg(feature = "monitor")]
@@ -54,6 +56,8 @@ pub(crate) struct Session {
     /// None for a connection that was handed in, and cannot be made again.
     config: Option<Config>,
     role: Option<String>,
+    /// Whether the connection belongs to a pool, which replaces it when it is lost.
+    is_pooled: bool,
     facts: Facts,
     /// The server process that there is now; the one in `facts` was the first.
     pid: Arc<AtomicI32>,
@@ -84,18 +88,19 @@ impl Session {
 
     fn open(config: Config, role: Option<String>, family: Arc<Family>) -> Result<Arc<Self>> {
         let (client, facts) = connect::open(&config, role.as_deref())?;
-        Ok(Self::new(Some(config), role, client, facts, family))
+        Ok(Self::new(Some(config), role, false, client, facts, family))
     }
 
     /// A session on a connection that somebody else made.
     pub(crate) fn adopt(mut client: Client) -> Result<Arc<Self>> {
         let (facts, _) = connect::inspect(&mut client, "use the connection")?;
-        Ok(Self::new(None, None, client, facts, Arc::default()))
+        Ok(Self::new(None, None, false, client, facts, Arc::default()))
     }
 
     fn new(
         config: Option<Config>,
         role: Option<String>,
+        is_pooled: bool,
         client: Client,
         facts: Facts,
         family: Arc<Family>,
@@ -117,6 +122,7 @@ impl Session {
         let session = Arc::new(Self {
             config,
             role,
+            is_pooled,
             facts,
             pid,
             family: family.clone(),
@@ -182,10 +188,12 @@ impl Session {
                 format!("attempt to {action}"),
                 "the connection is in use by the closure of `with_client`; use the client it was given",
             )),
+            (Some(Gone::GivenBack), _) if self.is_pooled => lost("the connection has gone back to its pool"),
             (Some(Gone::GivenBack), _) => lost("the connection was given back by `into_client`"),
             (Some(Gone::Lost), _) if !state.levels.is_empty() => {
                 lost("the connection was lost inside a transaction, and the transaction with it")
             }
+            (Some(Gone::Lost), _) if self.is_pooled => lost("the connection was lost; take another one from the pool"),
             (Some(Gone::Lost), None) => lost("the connection was lost; it was handed in, and cannot be made anew"),
             (Some(Gone::Lost), Some(config)) => {
                 let (client, facts) = connect::open(config, self.role.as_deref())?;

@@ -3,7 +3,8 @@
 //! A file is cut into pieces that put together are the file again: statements, and gaps of blanks, comments and commands
 //! of psql that say nothing to the server. [`next`] finds the first piece of a text, which may be the beginning of a
 //! longer one; so a file need not be in memory as a whole.
-mod token;
+pub(crate) mod pieces;
+pub(crate) mod token;
 
 use token::{Token, Unended, token};
 
@@ -256,7 +257,7 @@ fn refused(name: &[u8]) -> String {
 
 /// What was seen of a statement so far.
 #[derive(Default)]
-struct Shape<'t> {
+pub(crate) struct Shape<'t> {
     /// The first words, as many as tell what it is.
     words: Vec<&'t [u8]>,
     /// The text of the last token.
@@ -271,7 +272,7 @@ struct Shape<'t> {
 const TELLING: usize = 4;
 
 impl<'t> Shape<'t> {
-    fn take(&mut self, token: Token, text: &'t [u8]) {
+    pub(crate) fn take(&mut self, token: Token, text: &'t [u8]) {
         match token {
             Token::Open => self.parentheses += 1,
             Token::Close => self.parentheses = self.parentheses.saturating_sub(1),
@@ -286,27 +287,31 @@ impl<'t> Shape<'t> {
             self.words.push(word);
         }
         let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
-        let follows = |other: &str| self.last.eq_ignore_ascii_case(other.as_bytes());
         // Behind these it is a name: t.end, AS end.
-        if self.parentheses > 0 || follows(".") || follows("AS") {
+        if self.parentheses > 0 || self.follows(".") || self.follows("AS") {
             return;
         }
         match () {
-            () if is("STDIN") && follows("FROM") => self.reads_input = true,
-            () if is("ATOMIC") && follows("BEGIN") && self.is_routine() => self.blocks += 1,
+            () if is("STDIN") && self.follows("FROM") => self.reads_input = true,
+            () if is("ATOMIC") && self.follows("BEGIN") && self.is_routine() => self.blocks += 1,
             () if is("CASE") && self.blocks > 0 => self.blocks += 1,
             () if is("END") => self.blocks = self.blocks.saturating_sub(1),
             () => {}
         }
     }
 
+    /// Whether this is the last that was taken.
+    pub(crate) fn follows(&self, other: &str) -> bool {
+        self.last.eq_ignore_ascii_case(other.as_bytes())
+    }
+
     /// Whether the statement begins with these words.
-    fn begins(&self, words: &[&str]) -> bool {
+    pub(crate) fn begins(&self, words: &[&str]) -> bool {
         self.words.len() >= words.len()
             && self.words.iter().zip(words).all(|(word, other)| word.eq_ignore_ascii_case(other.as_bytes()))
     }
 
-    fn is_routine(&self) -> bool {
+    pub(crate) fn is_routine(&self) -> bool {
         let starts: [&[&str]; 4] = [
             &["CREATE", "FUNCTION"],
             &["CREATE", "PROCEDURE"],
@@ -317,7 +322,7 @@ impl<'t> Shape<'t> {
     }
 
     /// Whether a semicolon ends the statement here.
-    fn may_end(&self) -> bool {
+    pub(crate) fn may_end(&self) -> bool {
         self.parentheses == 0 && self.blocks == 0
     }
 
@@ -353,55 +358,15 @@ fn mentions_reading(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::pieces::{Piece, merged, pieces_by};
     use super::*;
     use proptest::prelude::*;
 
-    /// A piece of a text: a gap, a statement with its semicolon, or data.
-    #[derive(Clone, Debug, PartialEq)]
-    enum Piece {
-        Gap(String),
-        Statement(String, Sort),
-        Data(String),
-    }
-
-    /// All pieces of a text that is seen a few bytes more at a time.
-    fn pieces_by(text: &[u8], step: usize) -> Result<Vec<Piece>, Fault> {
-        let (mut pieces, mut position, mut seen, mut copies) = (Vec::new(), 0, step.min(text.len()), false);
-        let string = |from: usize, length: usize| String::from_utf8_lossy(&text[from..from + length]).into_owned();
-        loop {
-            let (part, whole) = (&text[position..seen], seen == text.len());
-            let absolute = |fault: Fault| Fault { line: lines(&text[..position]) + fault.line, ..fault };
-            let (piece, length) = if copies {
-                match data(part, whole).map_err(absolute)? {
-                    Data::Lines(length) => (Piece::Data(string(position, length)), length),
-                    Data::Last(length, end) => {
-                        copies = false;
-                        (Piece::Data(string(position, length + end)), length + end)
-                    }
-                    Data::More => {
-                        seen = (seen + step).min(text.len());
-                        continue;
-                    }
-                }
-            } else {
-                match next(part, whole).map_err(absolute)? {
-                    Next::Gap(length) => (Piece::Gap(string(position, length)), length),
-                    Next::Statement(found) => {
-                        copies = found.sort == Sort::Copy;
-                        (Piece::Statement(string(position, found.whole), found.sort), found.whole)
-                    }
-                    Next::More => {
-                        assert!(!whole, "{:?}", string(position, text.len() - position));
-                        seen = (seen + step).min(text.len());
-                        continue;
-                    }
-                    Next::End => return Ok(pieces),
-                }
-            };
-            position += length;
-            seen = seen.max(position);
-            pieces.push(piece);
-        }
+    fn joined(pieces: &[Piece]) -> String {
+        let text = |piece: &Piece| match piece {
+            Piece::Gap(text) | Piece::Statement(text, _) | Piece::Data(text) => text.clone(),
+        };
+        pieces.iter().map(text).collect()
     }
 
     fn statements(text: &str) -> Vec<String> {
@@ -411,26 +376,6 @@ mod tests {
                 _ => None,
             });
         found.collect()
-    }
-
-    fn joined(pieces: &[Piece]) -> String {
-        let text = |piece: &Piece| match piece {
-            Piece::Gap(text) | Piece::Statement(text, _) | Piece::Data(text) => text.clone(),
-        };
-        pieces.iter().map(text).collect()
-    }
-
-    /// Gaps and data side by side as one, which is what is left of how the text was seen.
-    fn merged(pieces: Vec<Piece>) -> Vec<Piece> {
-        let mut all: Vec<Piece> = Vec::new();
-        for piece in pieces {
-            match (all.last_mut(), piece) {
-                (Some(Piece::Gap(before)), Piece::Gap(text)) => before.push_str(&text),
-                (Some(Piece::Data(before)), Piece::Data(text)) => before.push_str(&text),
-                (_, piece) => all.push(piece),
-            }
-        }
-        all
     }
 
     /// Each is one statement, whatever is in it.

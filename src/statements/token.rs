@@ -3,7 +3,7 @@
 
 /// What a token is. Strings are read with `standard_conforming_strings` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     Blank,
     Comment,
     /// A keyword or a name without quotes.
@@ -20,7 +20,7 @@ pub(super) enum Token {
 
 /// Why there is no token: the text ends within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unended(pub(super) &'static str);
+pub(crate) struct Unended(pub(crate) &'static str);
 
 const STRING: Unended = Unended("a string is not closed");
 const NAME: Unended = Unended("a name in double quotes is not closed");
@@ -31,7 +31,7 @@ const MORE: Unended = Unended("the text is not whole");
 
 /// The token at the beginning of a text, which is not empty, and its length. `whole` says that nothing comes after
 /// the text; if something may, a token that ends where the text does is not known yet.
-pub(super) fn token(text: &[u8], whole: bool) -> Result<(Token, usize), Unended> {
+pub(crate) fn token(text: &[u8], whole: bool) -> Result<(Token, usize), Unended> {
     let next = |position: usize| text.get(position).copied();
     match (next(0).unwrap_or_default(), next(1)) {
         (b'-' | b'/', None) if !whole => Err(MORE),
@@ -54,15 +54,15 @@ pub(super) fn token(text: &[u8], whole: bool) -> Result<(Token, usize), Unended>
     }
 }
 
-pub(super) fn is_blank(byte: u8) -> bool {
+pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-fn begins_word(byte: u8) -> bool {
+pub(crate) fn begins_word(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
-fn continues_word(byte: u8) -> bool {
+pub(crate) fn continues_word(byte: u8) -> bool {
     begins_word(byte) || byte.is_ascii_digit() || byte == b'$'
 }
 

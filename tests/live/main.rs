@@ -17,11 +17,15 @@ mod hba_killed;
 mod hba_view;
 mod large_objects;
 mod load;
+#[cfg(feature = "pool")]
+mod modules;
 #[cfg(feature = "monitor")]
 mod monitoring;
 mod objects;
 mod ownership;
 mod plans;
+#[cfg(feature = "pool")]
+mod pool;
 mod pooler;
 mod procedures;
 mod provision;

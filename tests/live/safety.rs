@@ -5,7 +5,7 @@ use pgsteward::{Cluster, Error, Role, Schema, Table};
 use std::sync::{Mutex, OnceLock};
 
 /// Everything that is logged in this process, at every level.
-fn logged() -> &'static Mutex<String> {
+pub fn logged() -> &'static Mutex<String> {
     struct Collector;
     static LINES: Mutex<String> = Mutex::new(String::new());
     impl log::Log for Collector {

@@ -1,0 +1,145 @@
+//! What takes off a session all that its last user has left there.
+use super::connection::{Connection, Setup};
+use super::options::PoolOptions;
+use crate::error::{Error, Result};
+use crate::row::Row;
+use crate::sides::INSIDE;
+use crate::sql::{Ident, Sql};
+use crate::state::failed;
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::{Client, SimpleQueryMessage};
+use std::time::{Duration, Instant};
+
+/// How long a connection that came back has for a first sign of life: what its user has not read comes before it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What makes every session of a pool what it should be, as text that is sent in one message.
+pub(super) struct Batches {
+    anything: Batch,
+    modules: Batch,
+}
+
+struct Batch {
+    /// For one that was just made.
+    begin: String,
+    /// For one that came back.
+    clean: String,
+}
+
+impl Batches {
+    pub(super) fn of(options: &PoolOptions) -> Self {
+        let batch = |more: Vec<Sql>| {
+            let setup = || options.session_setup.iter().cloned().chain(more.iter().cloned());
+            Batch {
+                begin: text(std::iter::once(preparation()).chain(setup())),
+                clean: text(clean(options.connect.role.as_deref()).into_iter().chain(setup())),
+            }
+        };
+        Self { anything: batch(Vec::new()), modules: batch(for_modules()) }
+    }
+
+    fn batch(&self, setup: Setup) -> &Batch {
+        match setup {
+            Setup::Anything => &self.anything,
+            Setup::Modules => &self.modules,
+        }
+    }
+
+    /// The first statements of a session: what looks at it later is prepared, since planning it takes longer than running it.
+    pub(super) fn begin(&self, client: &mut Client, setup: Setup) -> Result<()> {
+        let begin = &self.batch(setup).begin;
+        client.batch_execute(begin).map_err(|error| Error::driver("set up a session for the pool", &error))
+    }
+
+    /// Makes a connection that came back as if it had just been made: one round trip, after one for a sign of life. Where a
+    /// transaction was left open, or statements were prepared in SQL, more follow.
+    ///
+    /// # Errors
+    /// When it is not clean, and must not be used again.
+    pub(super) fn clean(&self, connection: &mut Connection) -> Result<()> {
+        const ACTION: &str = "make a connection clean for its next user";
+        let client = &mut connection.client;
+        let batch = &self.batch(connection.known.setup).clean;
+        let driver = |error: postgres::Error| Error::driver(ACTION, &error);
+        client.is_valid(PATIENCE).map_err(driver)?;
+        let mut left = match look(client, batch, ACTION) {
+            Err(error) if failed(&error) => None,
+            left => Some(left?),
+        };
+        if left.as_ref().is_none_or(|left| left.inside) {
+            client.batch_execute("ROLLBACK").map_err(driver)?;
+            left = Some(look(client, batch, ACTION)?);
+        }
+        let left = left.unwrap_or_default();
+        if left.inside {
+            return Err(Error::Connection { action: ACTION.into(), reason: "a transaction does not end".into() });
+        }
+        if let Some(deallocate) = left.deallocate {
+            client.batch_execute(&deallocate).map_err(driver)?;
+        }
+        // What was listened to is not anymore, and what was heard is not for the next user.
+        let heard = client.notifications().len();
+        for _ in 0..heard {
+            let _ = client.notifications().iter().next();
+        }
+        connection.known.answered = Instant::now();
+        Ok(())
+    }
+}
+
+fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
+    let answer = client.simple_query(batch).map_err(|error| Error::driver(action, &error))?;
+    let row = answer.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(Row::from(row)),
+        _ => None,
+    });
+    let row = row.ok_or_else(|| Error::invalid("answer of the server", "it has no row"))?;
+    Ok(Left { inside: row.truth("inside")?, deallocate: row.optional("deallocate")? })
+}
+
+/// What a user has left that the batch does not undo.
+#[derive(Default)]
+struct Left {
+    /// Whether a transaction was open: then it undoes the batch too.
+    inside: bool,
+    /// The statements that forget what was prepared in SQL.
+    deallocate: Option<String>,
+}
+
+/// Prepares the look at a session. A user who deallocates everything takes it away, and the connection is closed for that.
+fn preparation() -> Sql {
+    sql!(
+        "PREPARE pgsteward_left AS SELECT {} AS inside, \
+         (SELECT pg_catalog.string_agg(pg_catalog.format('DEALLOCATE %I', s.name), '; ') \
+         FROM pg_catalog.pg_prepared_statements AS s \
+         WHERE s.from_sql AND s.name OPERATOR(pg_catalog.<>) 'pgsteward_left') AS deallocate, \
+         pg_catalog.pg_advisory_unlock_all()",
+        INSIDE
+    )
+}
+
+/// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) stands for, without what it does to prepared
+/// statements: the driver has some of its own. The look comes first, because only a message's first statement can tell
+/// whether the transaction was there before it. `RESET ROLE` is for roles and databases that `ALTER ... SET role`
+/// gives another one.
+fn clean(role: Option<&str>) -> Vec<Sql> {
+    vec![
+        sql!("EXECUTE pgsteward_left"),
+        sql!("CLOSE ALL"),
+        sql!("RESET SESSION AUTHORIZATION"),
+        role.map_or_else(|| sql!("RESET ROLE"), |role| sql!("SET ROLE {}", Ident(role))),
+        sql!("RESET ALL"),
+        sql!("UNLISTEN *"),
+        sql!("DISCARD TEMPORARY"),
+        sql!("DISCARD SEQUENCES"),
+    ]
+}
+
+/// Names without a schema mean no user's object, and strings end where templates are told apart from them.
+fn for_modules() -> Vec<Sql> {
+    vec![sql!("SET search_path = ''"), sql!("SET standard_conforming_strings = on")]
+}
+
+fn text(statements: impl Iterator<Item = Sql>) -> String {
+    statements.map(|sql| [sql.text(), sql.end(), "\n"].concat()).collect()
+}

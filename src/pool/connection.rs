@@ -1,0 +1,75 @@
+//! One connection of a pool.
+use crate::connect::Facts;
+use postgres::{Client, NoTls};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A connection, and what the pool knows of it.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) known: Known,
+}
+
+/// What the pool knows of a connection.
+pub(super) struct Known {
+    pub(super) facts: Facts,
+    /// When it is too old; never where there is no limit.
+    pub(super) expires: Option<Instant>,
+    /// When the server last answered to the pool.
+    pub(super) answered: Instant,
+    /// What its session is set up for, or was when its last user got it.
+    pub(super) setup: Setup,
+}
+
+/// What a session is set up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    /// Anything: it is as it was connected, and as the options of the pool say.
+    Anything,
+    /// Statements of modules.
+    Modules,
+}
+
+impl Connection {
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.known.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Ends it, whatever it is doing: the driver reads to the end what a user has not, which may never come to an end, and
+    /// would do so here. So the server is asked to stop, and a thread waits for it.
+    pub(super) fn end(self) {
+        elsewhere(move || {
+            let _ = self.client.cancel_token().cancel_query(NoTls);
+            drop(self);
+        });
+    }
+
+    /// Ends connections that are doing nothing, and waits for it; also inside an async runtime, where the driver panics.
+    pub(super) fn end_all(idle: Vec<Self>) {
+        if !idle.is_empty() {
+            elsewhere(move || drop(idle)).map(thread::JoinHandle::join);
+        }
+    }
+}
+
+fn elsewhere(end: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>> {
+    let thread = thread::Builder::new().name("pgsteward-pool-end".into()).spawn(end);
+    thread.map_err(|error| log::warn!("cannot start a thread that ends connections: {error}")).ok()
+}
+
+/// How long a connection may live: up to a tenth less than the limit, another share for each of ten in a row.
+pub(super) fn lifetime(limit: Duration, number: u64) -> Duration {
+    let share = u32::try_from(number % 10).unwrap_or_default();
+    limit - limit / 100 * share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_made_together_do_not_end_together() {
+        let lives: Vec<_> = (0..11).map(|number| lifetime(Duration::from_secs(1000), number).as_secs()).collect();
+        assert_eq!(lives, [1000, 990, 980, 970, 960, 950, 940, 930, 920, 910, 1000]);
+    }
+}

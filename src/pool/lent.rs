@@ -1,0 +1,158 @@
+//! What users of a pool hold.
+use super::connection::{Connection, Known, Setup};
+use super::shared::Shared;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::session::Session;
+use postgres::Client;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a connection that was idle has for a sign of life.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A place in a pool, and the connection on it. Both go back when it is dropped, whatever happens.
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    holder: u64,
+    connection: Option<Connection>,
+}
+
+impl Seat {
+    /// A place with a connection that is clean and alive.
+    pub(super) fn take(shared: &Arc<Shared>, setup: Setup, place: &'static Location<'static>) -> Result<Self> {
+        let (holder, claim) = shared.claim(place)?;
+        // The place comes first: what is claimed finds its way back from here, also when the driver panics.
+        let mut seat = Self { shared: shared.clone(), holder, connection: claim.connection };
+        if !seat.is_ready(setup, claim.is_clean) {
+            seat.end();
+            seat.connection = Some(shared.connect(setup)?);
+        }
+        let process = seat.connection.as_ref().map_or(0, |connection| connection.known.facts.pid);
+        shared.lock().check_out(holder, process);
+        Ok(seat)
+    }
+
+    /// Whether the connection can be handed out; one that came back, or is set up for something else, is made clean first.
+    fn is_ready(&mut self, setup: Setup, is_clean: bool) -> bool {
+        let now = Instant::now();
+        let Some(connection) = self.connection.as_mut().filter(|connection| !connection.is_expired(now)) else {
+            return false;
+        };
+        let is_set_up = std::mem::replace(&mut connection.known.setup, setup) == setup;
+        if !is_clean || !is_set_up {
+            let cleaned = self.shared.batches.clean(connection);
+            return cleaned.inspect_err(|error| log::debug!("{error}")).is_ok();
+        }
+        let answered = now.saturating_duration_since(connection.known.answered);
+        if answered >= self.shared.options.check_after {
+            let Ok(()) = connection.client.is_valid(PATIENCE) else { return false };
+            connection.known.answered = Instant::now();
+        }
+        !connection.client.is_closed()
+    }
+
+    /// Ends the connection, and keeps the place.
+    fn end(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.shared.lock().count_closed(1);
+            connection.end();
+        }
+    }
+
+    /// Takes the connection off the place.
+    fn lend(&mut self) -> Result<Connection> {
+        let lost = || Error::Connection { action: "use a connection of the pool".into(), reason: "it was lost".into() };
+        self.connection.take().ok_or_else(lost)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.take_back(self.holder, self.connection.take());
+    }
+}
+
+/// A connection of a pool: [`Pool::get`](super::Pool::get). It is used as the driver's client that it derefs to, and goes
+/// back when it is dropped, which sends nothing and does not wait.
+pub struct PooledClient {
+    seat: Seat,
+}
+
+impl PooledClient {
+    pub(super) fn new(seat: Seat) -> Self {
+        Self { seat }
+    }
+}
+
+impl Deref for PooledClient {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        match &self.seat.connection {
+            Some(connection) => &connection.client,
+            // Only the drop empties the place of a client.
+            None => unreachable!("a client without its connection"),
+        }
+    }
+}
+
+impl DerefMut for PooledClient {
+    fn deref_mut(&mut self) -> &mut Client {
+        match &mut self.seat.connection {
+            Some(connection) => &mut connection.client,
+            None => unreachable!("a client without its connection"),
+        }
+    }
+}
+
+impl fmt::Debug for PooledClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let process = self.seat.connection.as_ref().map(|connection| connection.known.facts.pid);
+        f.debug_struct("PooledClient").field("server_process", &process).finish()
+    }
+}
+
+/// A cluster on a connection of a pool: [`Pool::cluster`](super::Pool::cluster). Of other databases, and where a connection
+/// of its own is needed, it opens ones that are not the pool's. A connection that is lost is not made anew here: take
+/// another one from the pool.
+pub struct PooledCluster {
+    cluster: Cluster,
+    seat: Seat,
+    known: Option<Known>,
+}
+
+impl PooledCluster {
+    pub(super) fn new(mut seat: Seat) -> Result<Self> {
+        let Connection { client, known } = seat.lend()?;
+        let (config, role) = (seat.shared.config.clone(), seat.shared.options.connect.role.clone());
+        let session = Session::of_a_pool(config, role, client, known.facts.clone());
+        Ok(Self { cluster: Cluster::new(session), seat, known: Some(known) })
+    }
+}
+
+impl Drop for PooledCluster {
+    fn drop(&mut self) {
+        match (self.cluster.session().take_back(), self.known.take()) {
+            (Some(client), Some(known)) => self.seat.connection = Some(Connection { client, known }),
+            _ => self.seat.shared.lock().count_closed(1),
+        }
+    }
+}
+
+impl Deref for PooledCluster {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl fmt::Debug for PooledCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PooledCluster").field("server_process", &self.cluster.session().process()).finish()
+    }
+}

@@ -1,0 +1,144 @@
+//! What the handles of a pool, its keeper, and the connections that are out share.
+use super::cleaning::Batches;
+use super::connection::{Connection, Known, Setup, lifetime};
+use super::metrics::PoolMetrics;
+use super::options::PoolOptions;
+use super::state::{Claim, State};
+use crate::connect;
+use crate::error::{Error, Result};
+use postgres::Config;
+use std::panic::Location;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) options: PoolOptions,
+    pub(super) batches: Batches,
+    state: Mutex<State>,
+    /// Wakes the keeper.
+    pub(super) work: Condvar,
+}
+
+impl Shared {
+    /// With one connection.
+    pub(super) fn open(config: Config, options: PoolOptions) -> Result<Self> {
+        options.check()?;
+        let batches = Batches::of(&options);
+        let first = make(&config, &options, &batches, Setup::Anything, |_| 1)?;
+        let state = Mutex::new(State::new(first));
+        Ok(Self { config, options, batches, state, work: Condvar::new() })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Under the lock there are only books to keep, which are never left half kept.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new connection; there must be room for it.
+    pub(super) fn connect(&self, setup: Setup) -> Result<Connection> {
+        make(&self.config, &self.options, &self.batches, setup, |facts| self.lock().count_created(facts))
+    }
+
+    /// What there is for whoever asks, within the time; and his number among those who hold something.
+    pub(super) fn claim(&self, place: &'static Location<'static>) -> Result<(u64, Claim)> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        let claim = match state.claim_at_once(self.options.maximum) {
+            Some(claim) => claim,
+            None => {
+                let (after, claim) = self.wait(state)?;
+                state = after;
+                claim
+            }
+        };
+        Ok((state.hand_out(place), claim))
+    }
+
+    fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<(MutexGuard<'a, State>, Claim)> {
+        let (started, signal) = (Instant::now(), Arc::new(Condvar::new()));
+        let place = state.line_up(&signal);
+        loop {
+            if state.closed {
+                state.leave(place, started.elapsed());
+                return Err(closed());
+            }
+            if let Some(claim) = state.claim_in_turn(place, self.options.maximum) {
+                state.leave(place, started.elapsed());
+                return Ok((state, claim));
+            }
+            let left = self.options.wait_timeout.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                state.give_up(place, started.elapsed());
+                return Err(self.exhausted(&state));
+            }
+            state = signal.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn exhausted(&self, state: &State) -> Error {
+        let seconds = self.options.wait_timeout.as_secs_f32();
+        Error::InUse {
+            action: format!("get a connection from the pool within {seconds} seconds"),
+            what: format!("each of its {} connections", self.options.maximum),
+            by: state.who_holds(),
+        }
+    }
+
+    /// Takes back what somebody held; nothing if it is gone.
+    pub(super) fn take_back(&self, holder: u64, connection: Option<Connection>) {
+        let mut state = self.lock();
+        let gone = match connection {
+            Some(connection) if state.closed => {
+                state.count_closed(1);
+                state.take_back(holder, None);
+                Some(connection)
+            }
+            connection => {
+                if !state.take_back(holder, connection) {
+                    self.work.notify_one();
+                }
+                None
+            }
+        };
+        drop(state);
+        if let Some(connection) = gone {
+            connection.end();
+        }
+    }
+
+    pub(super) fn metrics(&self) -> PoolMetrics {
+        self.lock().metrics(&self.options)
+    }
+
+    pub(super) fn close(&self) {
+        let (idle, returned) = self.lock().close();
+        self.work.notify_one();
+        returned.into_iter().for_each(Connection::end);
+        Connection::end_all(idle);
+    }
+}
+
+/// Makes a connection; `count` gives it its number.
+fn make(
+    config: &Config,
+    options: &PoolOptions,
+    batches: &Batches,
+    setup: Setup,
+    count: impl FnOnce(&connect::Facts) -> u64,
+) -> Result<Connection> {
+    let (mut client, facts) = connect::open(config, options.connect.role.as_deref())?;
+    batches.begin(&mut client, setup)?;
+    let (now, number) = (Instant::now(), count(&facts));
+    let expires = options.lifetime.and_then(|limit| now.checked_add(lifetime(limit, number)));
+    Ok(Connection { client, known: Known { facts, expires, answered: now, setup } })
+}
+
+fn closed() -> Error {
+    Error::Connection {
+        action: "get a connection from the pool".into(),
+        reason: "the pool was closed (Pool::close); make another one with Pool::connect".into(),
+    }
+}

@@ -1,0 +1,21 @@
+//! A session on a connection of a pool.
+use super::{Gone, Session};
+use crate::connect::Facts;
+use postgres::{Client, Config};
+use std::sync::{Arc, PoisonError};
+
+impl Session {
+    /// A session on a connection that the pool has made with these parameters. Nothing is asked.
+    pub(crate) fn of_a_pool(config: Config, role: Option<String>, client: Client, facts: Facts) -> Arc<Self> {
+        Self::new(Some(config), role, true, client, facts, Arc::default())
+    }
+
+    /// The connection, for the pool; none if it was lost or is lent. It comes as it is, with another thread's transaction
+    /// too: a pool that waited for that to end could wait for ever.
+    pub(crate) fn take_back(&self) -> Option<Client> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = state.take(Gone::GivenBack);
+        self.free.notify_all();
+        client
+    }
+}

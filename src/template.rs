@@ -1,0 +1,501 @@
+//! The names in SQL that stand for a module's own: `{{schema}}`, `{{tables.users}}`, `{{tables.other.users}}`.
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::sql::{Fragment, Ident};
+use crate::statements::Shape;
+use crate::statements::token::{Token, Unended, begins_word, continues_word, token};
+use std::borrow::Cow;
+
+/// A schema, and how SQL that does not know it names what is in it.
+///
+/// | in the text | becomes, for the schema `shop` |
+/// |---|---|
+/// | `{{schema}}` | `"shop"` |
+/// | `{{tables.users}}` | `"shop"."users"` |
+/// | `{{tables.other.users}}` | `"other"."users"`: a table of the schema `other` |
+///
+/// Names are taken as they stand and quoted, so that upper case and reserved words are names too; a name consists of
+/// letters, digits, `_` and `$`, and begins with no digit. What is said of tables holds for views, sequences and
+/// routines. There are no blanks within the braces.
+///
+/// Templates are replaced where SQL is code, which includes the bodies in dollar quotes of `DO`, `CREATE FUNCTION` and
+/// `CREATE PROCEDURE` in the languages `sql` and `plpgsql`. Strings, also those in dollar quotes within such a body, names in
+/// double quotes, comments, and bodies in other languages are left as they are
+/// ([Lexical Structure](https://www.postgresql.org/docs/current/sql-syntax-lexical.html)). Text is read with
+/// `standard_conforming_strings` on, as PostgreSQL has it by default.
+///
+/// ```
+/// use pgsteward::Templates;
+///
+/// let templates = Templates::new("shop")?;
+/// let sql = templates.replace("SELECT '{{schema}}' FROM {{tables.order}} -- {{schema}}")?;
+/// assert_eq!(sql, r#"SELECT '{{schema}}' FROM "shop"."order" -- {{schema}}"#);
+/// assert!(templates.replace("SELECT {{table}}").is_err());
+/// # Ok::<(), pgsteward::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Templates {
+    schema: String,
+    quoted: String,
+}
+
+impl Templates {
+    /// The templates of a schema, whose name is taken as it stands. For what has no schema of its own it is `public`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that no schema can have: an empty one, one of more than 63 bytes, one with a NUL.
+    pub fn new(schema: impl Into<String>) -> Result<Self> {
+        let schema = schema.into();
+        let quoted = checked(&Ident(&schema))?;
+        Ok(Self { schema, quoted })
+    }
+
+    /// The name of the schema, without quotes.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The text with its templates replaced; the text itself if it has none. The data of a `COPY ... FROM STDIN` are no
+    /// SQL and must not be in it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the line and the column, in characters from 1: braces in code that are no template; a
+    /// template that something stands right beside, so that it would become another name; a name of more than 63 bytes;
+    /// a string, comment or quoted name that is not closed; a schema whose name would end the dollar quotes around it.
+    pub fn replace<'t>(&self, sql: &'t str) -> Result<Cow<'t, str>> {
+        if !has_braces(sql) {
+            return Ok(Cow::Borrowed(sql));
+        }
+        let mut replacing =
+            Replacing { templates: self, text: sql, copied: 0, replaced: String::new(), delimiters: Vec::new() };
+        replacing.code(0, sql.len())?;
+        Ok(replacing.end())
+    }
+}
+
+/// The fragment as text, if a server would take it.
+fn checked(fragment: &impl Fragment) -> Result<String> {
+    let sql = sql!("{}", fragment);
+    sql.check()?;
+    Ok(sql.text().into())
+}
+
+fn has_braces(text: &str) -> bool {
+    text.contains("{{") || text.contains("}}")
+}
+
+struct Replacing<'t, 's> {
+    templates: &'s Templates,
+    text: &'t str,
+    /// How much of the text is in `replaced`.
+    copied: usize,
+    replaced: String,
+    /// The dollar quotes around the code.
+    delimiters: Vec<&'t str>,
+}
+
+/// How deep bodies may stand in bodies.
+const DEEPEST: usize = 16;
+
+impl<'t> Replacing<'t, '_> {
+    fn part(&self, from: usize, to: usize) -> &'t str {
+        self.text.get(from..to).unwrap_or_default()
+    }
+
+    fn fault(&self, position: usize, problem: &str) -> Error {
+        let before = self.part(0, position);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Error::invalid(format!("SQL, line {line}, column {column}"), problem)
+    }
+
+    /// Replaces what is between two places, which is code.
+    fn code(&mut self, from: usize, to: usize) -> Result<()> {
+        let (mut statement, mut start, mut position) = (Shape::default(), from, from);
+        while position < to {
+            let rest = self.part(position, to);
+            if rest.starts_with("{{") || rest.starts_with("}}") {
+                let length = self.template(self.part(from, position), position, rest)?;
+                statement.take(Token::Quoted, self.part(position, position + length).as_bytes());
+                position += length;
+                continue;
+            }
+            let (kind, length) =
+                token(rest.as_bytes(), true).map_err(|Unended(problem)| self.fault(position, problem))?;
+            let (taken, end) = (self.part(position, position + length), position + length);
+            let is_body = kind == Token::Quoted && taken.starts_with('$') && is_body(&statement) && has_braces(taken);
+            if is_body && is_sql(language(self.part(start, to))) {
+                self.body(position, taken)?;
+            }
+            match kind {
+                Token::Blank | Token::Comment => {}
+                Token::Semicolon => (statement, start) = (Shape::default(), end),
+                Token::Word if begins_statements(&statement, taken) => (statement, start) = (Shape::default(), end),
+                _ => statement.take(kind, taken.as_bytes()),
+            }
+            position = end;
+        }
+        Ok(())
+    }
+
+    /// Replaces what is in dollar quotes.
+    fn body(&mut self, position: usize, quoted: &'t str) -> Result<()> {
+        let tag = quoted.get(1..).and_then(|rest| rest.find('$')).unwrap_or_default();
+        let delimiter = quoted.get(..tag + 2).unwrap_or_default();
+        if self.delimiters.len() == DEEPEST {
+            return Err(self.fault(position, "routines are made within routines, more than sixteen deep"));
+        }
+        self.delimiters.push(delimiter);
+        self.code(position + delimiter.len(), position + quoted.len() - delimiter.len())?;
+        self.delimiters.pop();
+        Ok(())
+    }
+
+    /// Replaces the template at the beginning of a part of the text, behind another part, and returns its length.
+    fn template(&mut self, before: &str, position: usize, rest: &str) -> Result<usize> {
+        let Some(inner) = rest.strip_prefix("{{").and_then(|rest| rest.split_once("}}")).map(|(inner, _)| inner) else {
+            return Err(self.fault(position, "these braces belong to no template"));
+        };
+        let length = inner.len() + 4;
+        let after = rest.get(length..).unwrap_or_default();
+        let is_part = |byte: Option<u8>| byte.is_some_and(|byte| continues_word(byte) || b"\"{}".contains(&byte));
+        let is_escaped = ["u&", "U&"].iter().any(|start| before.ends_with(start));
+        if is_part(before.bytes().next_back()) || is_part(after.bytes().next()) || is_escaped {
+            return Err(
+                self.fault(position, "a template is a whole name; put a blank between it and what is beside it")
+            );
+        }
+        let name = self.name(inner).map_err(|problem| self.fault(position, &problem))?;
+        if self.delimiters.iter().any(|delimiter| name.contains(delimiter)) {
+            return Err(
+                self.fault(position, "the schema's name would end the dollar quotes around it; give them a tag")
+            );
+        }
+        self.replaced.push_str(self.text.get(self.copied..position).unwrap_or_default());
+        self.replaced.push_str(&name);
+        self.copied = position + length;
+        Ok(length)
+    }
+
+    /// What stands for the template with this between its braces; or what is wrong with it.
+    fn name(&self, inner: &str) -> std::result::Result<String, String> {
+        let schema = &self.templates.quoted;
+        let parts: Vec<&str> = inner.split('.').collect();
+        let name = match parts.as_slice() {
+            ["schema"] => Ok(schema.clone()),
+            ["tables", name] if is_word(name) => checked(&Ident(name)).map(|name| format!("{schema}.{name}")),
+            ["tables", schema, name] if is_word(schema) && is_word(name) => checked(&Name::new(*schema, *name)),
+            _ => {
+                return Err("there is no such template; there are {{schema}}, {{tables.NAME}} and \
+                            {{tables.SCHEMA.NAME}}, without blanks"
+                    .into());
+            }
+        };
+        name.map_err(|error| error.to_string())
+    }
+
+    fn end(mut self) -> Cow<'t, str> {
+        if self.copied == 0 {
+            return Cow::Borrowed(self.text);
+        }
+        self.replaced.push_str(self.text.get(self.copied..).unwrap_or_default());
+        Cow::Owned(self.replaced)
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().next().is_some_and(begins_word) && text.bytes().all(continues_word)
+}
+
+/// Whether what comes next in the statement, in dollar quotes, is the body of a routine.
+fn is_body(statement: &Shape) -> bool {
+    match () {
+        () if statement.is_routine() => statement.follows("AS"),
+        () => statement.begins(&["DO"]) && !statement.follows("LANGUAGE"),
+    }
+}
+
+/// Whether a statement may begin behind this word, within the body of a routine.
+fn begins_statements(statement: &Shape, word: &str) -> bool {
+    let is_behind = ["BEGIN", "THEN", "ELSE", "LOOP"].iter().any(|other| word.eq_ignore_ascii_case(other));
+    is_behind && statement.may_end() && !statement.is_routine()
+}
+
+/// The language that the statement at the beginning of a text names.
+fn language(text: &str) -> Option<&str> {
+    let (mut position, mut named) = (0, false);
+    while let Some(rest) = text.get(position..).filter(|rest| !rest.is_empty()) {
+        let (kind, length) = token(rest.as_bytes(), true).ok()?;
+        let taken = rest.get(..length)?;
+        match kind {
+            Token::Blank | Token::Comment => {}
+            Token::Semicolon => return None,
+            _ if named => return Some(taken.trim_matches(['\'', '"', '$'])),
+            _ => named = taken.eq_ignore_ascii_case("LANGUAGE"),
+        }
+        position += length;
+    }
+    None
+}
+
+/// Whether bodies in this language are read as SQL is. Without one it is that of `DO`, or the server refuses it.
+fn is_sql(language: Option<&str>) -> bool {
+    language.is_none_or(|language| ["sql", "plpgsql"].iter().any(|other| language.eq_ignore_ascii_case(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn replaced(sql: &str) -> String {
+        Templates::new("Shop").unwrap().replace(sql).unwrap().into_owned()
+    }
+
+    fn refused(sql: &str) -> String {
+        Templates::new("Shop").unwrap().replace(sql).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn templates_become_quoted_names() {
+        for (sql, expected) in [
+            ("{{schema}}", r#""Shop""#),
+            ("SELECT * FROM {{tables.users}}", r#"SELECT * FROM "Shop"."users""#),
+            ("FROM {{tables.Order}},{{tables.other.SELECT}};", r#"FROM "Shop"."Order","other"."SELECT";"#),
+            ("{{schema}}.f({{tables.é_1$}}.id)", r#""Shop".f("Shop"."é_1$".id)"#),
+            ("SELECT a[1]-{{tables.t}}.b&{{tables.t}}.c", r#"SELECT a[1]-"Shop"."t".b&"Shop"."t".c"#),
+        ] {
+            assert_eq!(replaced(sql), expected, "{sql}");
+        }
+        let hostile = Templates::new("a\"b.{{schema}}").unwrap();
+        assert_eq!(hostile.replace("SET x TO {{tables.t}}").unwrap(), "SET x TO \"a\"\"b.{{schema}}\".\"t\"");
+        assert_eq!(
+            (hostile.schema(), Templates::new("public").unwrap().replace("{{tables.a}}").unwrap().as_ref()),
+            ("a\"b.{{schema}}", "\"public\".\"a\"")
+        );
+    }
+
+    /// Texts in which nothing is code.
+    const UNTOUCHED: [&str; 18] = [
+        "'{{tables.a}}'",
+        "'it''s {{tables.a}}'",
+        r"'\{{schema}}'",
+        r"E'\'{{schema}}'",
+        "E'a'\n-- '\n'{{schema}}'",
+        r"U&'\0061{{schema}}'",
+        "B'{{schema}}'",
+        "\"{{schema}}\"",
+        "U&\"{{schema}}\"",
+        "\"a\"\"{{schema}}\"",
+        "$${{schema}}$$",
+        "$a$ $$ {{schema}} $$ {{ $a$",
+        "-- {{schema}} }} '\n",
+        "/* {{ /* {{schema}} */ }} ' */",
+        "'{{1,2},{3,4}}'::int[]",
+        "DEFAULT $$}}$$",
+        "'{{'",
+        "1",
+    ];
+
+    #[test]
+    fn what_is_no_code_stays_as_it_is() {
+        for text in UNTOUCHED {
+            assert_eq!(replaced(text), text);
+            let around = |schema: &str| format!("SELECT {schema}, {text} , {schema}");
+            assert_eq!(replaced(&around("{{schema}}")), around("\"Shop\""));
+        }
+    }
+
+    /// Bodies with `BODY` in them.
+    const BODIES: [&str; 14] = [
+        "DO $$ BODY $$",
+        "do /* $$ */ $a$ BODY $a$ language plpgsql",
+        "DO LANGUAGE $$plpgsql$$ $a$ BODY $a$",
+        "CREATE FUNCTION {{schema}}.f(a text DEFAULT '$$') RETURNS int LANGUAGE sql AS $$ BODY $$",
+        "CREATE FUNCTION f() RETURNS int AS $$ BODY $$ LANGUAGE 'SQL'",
+        "create or replace procedure f() as $x$BODY$x$ language \"plpgsql\" SET a TO $$b$$",
+        "CREATE PROCEDURE begin() AS $x$BODY$x$",
+        "DO $a$ BEGIN CREATE FUNCTION f() RETURNS int AS $b$ BODY $b$ LANGUAGE sql; END $a$",
+        "DO $a$ BEGIN IF true THEN DO $b$ BODY $b$; ELSE NULL; END IF; END $a$",
+        "DO $a$ BEGIN IF true THEN NULL; ELSE CREATE PROCEDURE p() AS $b$ BODY $b$ LANGUAGE sql; END IF; END $a$",
+        "DO $a$ BEGIN FOR i IN 1..2 LOOP DO $b$ BODY $b$; END LOOP; END $a$",
+        "DO $a$ <<l>> DECLARE i int; BEGIN i := 1; DO $b$ BODY $b$; END $a$",
+        "SELECT '{{schema}}'; DO $$ BODY $$",
+        "CREATE FUNCTION f() BEGIN ATOMIC SELECT 1; SELECT $$;$$; END; DO $$ BODY $$",
+    ];
+
+    #[test]
+    fn bodies_of_routines_are_code() {
+        let body = |schema: &str| format!("SELECT {schema}.a, '{{{{schema}}}}', $n${{{{schema}}}}$n$ FROM {schema}");
+        for sql in BODIES {
+            let expected = sql.replace("{{schema}}.f", "\"Shop\".f");
+            assert_eq!(
+                replaced(&sql.replace("BODY", &body("{{schema}}"))),
+                expected.replace("BODY", &body("\"Shop\"")),
+                "{sql}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_dollar_quotes_are_strings() {
+        for sql in [
+            "SELECT $$ {{schema}} $$",
+            "CREATE FUNCTION f(a text DEFAULT $$ {{schema}} $$) RETURNS int LANGUAGE sql RETURN 1",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE plpython3u AS $$ {{'a': {}}} # don't {{schema}} $$",
+            "DO $$ {{schema}} $$ LANGUAGE plperl",
+            "CREATE FUNCTION f() BEGIN ATOMIC SELECT $$ {{schema}} $$; END",
+            "DO $a$ BEGIN EXECUTE $$ SELECT {{schema}} $$; END $a$",
+            "COMMENT ON FUNCTION f() IS $$ {{schema}} $$",
+            "CREATE RULE r AS ON INSERT TO t DO SELECT $$ {{schema}} $$",
+            "CREATE TABLE AS $$ {{schema}} $$",
+        ] {
+            assert_eq!(replaced(sql), sql);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_place() {
+        for (sql, place, problem) in [
+            ("SELECT {{table.users}}", "line 1, column 8", "there are {{schema}}, {{tables.NAME}}"),
+            ("SELECT\n é {{ schema }}", "line 2, column 4", "without blanks"),
+            ("{{}}", "line 1, column 1", "no such template"),
+            ("{{tables}}", "column 1", "no such template"),
+            ("{{tables.}}", "column 1", "no such template"),
+            ("{{tables.a.b.c}}", "column 1", "no such template"),
+            ("{{tables.1a}}", "column 1", "no such template"),
+            ("{{tables.a-b}}", "column 1", "no such template"),
+            ("{{tables.a\"b}}", "column 1", "no such template"),
+            ("{{tables.a\0b}}", "column 1", "no such template"),
+            ("{{SCHEMA}}", "column 1", "no such template"),
+            ("SELECT {{schema", "column 8", "belong to no template"),
+            ("a\n}} {{schema}}", "line 2, column 1", "belong to no template"),
+            ("{{{schema}}}", "column 1", "beside"),
+            ("{{schema}}}", "column 1", "beside"),
+            ("{ {{schema}}{{schema}}", "column 3", "beside"),
+            ("idx_{{schema}}", "column 5", "a whole name"),
+            ("{{schema}}_idx", "column 1", "a whole name"),
+            ("\"a\"{{schema}}", "column 4", "a whole name"),
+            ("{{schema}}\"a\"", "column 1", "a whole name"),
+            ("SELECT U&{{schema}}", "column 10", "a whole name"),
+            ("DO $$ {{schema} $$", "line 1, column 7", "belong to no template"),
+            ("DO $$\n{{x}} $$", "line 2, column 1", "no such template"),
+            ("{{schema}} 'a", "column 12", "a string is not closed"),
+            ("DO $$ {{schema}} ' $$", "column 18", "a string is not closed"),
+        ] {
+            let error = refused(sql);
+            assert!(error.starts_with("invalid SQL, line ") && error.contains(place), "{sql}: {error}");
+            assert!(error.contains(problem), "{sql}: {error}");
+        }
+        let long = "x".repeat(64);
+        assert!(refused(&format!("{{{{tables.{long}}}}}")).contains("longer than 63 bytes"));
+        assert!(refused(&format!("{{{{tables.{long}.a}}}}")).contains("longer than 63 bytes"));
+        assert!(Templates::new(long).unwrap_err().to_string().contains("longer than 63 bytes"));
+        assert!(Templates::new("").is_err() && Templates::new("a\0").is_err());
+    }
+
+    #[test]
+    fn a_schema_does_not_end_the_dollar_quotes_around_it() {
+        let templates = Templates::new("a$$b").unwrap();
+        assert!(
+            templates.replace("DO $$ {{schema}} $$").unwrap_err().to_string().contains("column 7: the schema's name")
+        );
+        assert_eq!(templates.replace("DO $x$ {{schema}} $x$").unwrap(), "DO $x$ \"a$$b\" $x$");
+        let nested = "DO $$ BEGIN DO $x$ {{schema}} $x$; END $$";
+        assert!(templates.replace(nested).is_err());
+        assert_eq!(replaced("DO $$BEGIN x {{schema}}$$"), "DO $$BEGIN x \"Shop\"$$");
+    }
+
+    #[test]
+    fn bodies_in_bodies_have_a_bound() {
+        let nested = |depth: usize| {
+            let body = "SELECT {{schema}}".to_owned();
+            (0..depth).fold(body, |body, level| format!("DO $q{level}$ {body} $q{level}$"))
+        };
+        assert_eq!(replaced(&nested(DEEPEST)), nested(DEEPEST).replace("{{schema}}", "\"Shop\""));
+        assert!(refused(&nested(DEEPEST + 1)).contains("sixteen"));
+    }
+
+    #[test]
+    fn a_text_without_braces_is_not_copied() {
+        let templates = Templates::new("a").unwrap();
+        for text in ["SELECT 1", "SELECT '{{'", "'", ""] {
+            assert!(matches!(templates.replace(text), Ok(Cow::Borrowed(_))), "{text}");
+        }
+    }
+
+    /// Texts in which much is begun and little ended.
+    fn fragments() -> impl Strategy<Value = String> {
+        let parts = prop::sample::select(vec![
+            "{{schema}}",
+            "{{tables.a}}",
+            "{{tables.b.c}}",
+            "{{",
+            "}}",
+            "{",
+            "'",
+            "\"",
+            "$$",
+            "$a$",
+            "E'",
+            "\\'",
+            "--",
+            "/*",
+            "*/",
+            "\n",
+            ";",
+            "(",
+            ")",
+            " ",
+            "a",
+            "1",
+            "$",
+            "U&",
+            "AS ",
+            "DO ",
+            "BEGIN ",
+            "CREATE FUNCTION f() ",
+            " LANGUAGE sql ",
+            " LANGUAGE c ",
+            "é",
+        ]);
+        prop::collection::vec(parts, 0..24).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_read_the_same_way_after_its_templates_were_replaced(
+            text in fragments(), schema in "[a$\"'{}-]{1,9}",
+        ) {
+            let (hostile, plain) = (Templates::new(schema).unwrap(), Templates::new("plain").unwrap());
+            if let Ok(replaced) = hostile.replace(&text) {
+                prop_assert_eq!(hostile.replace(&replaced).unwrap(), replaced.clone());
+                let other = plain.replace(&text).unwrap();
+                prop_assert_eq!(other.replace("\"plain\"", &hostile.quoted), replaced);
+            }
+        }
+
+        #[test]
+        fn a_text_without_braces_stays(text in fragments()) {
+            let text = text.replace(['{', '}'], "");
+            prop_assert_eq!(Templates::new("a").unwrap().replace(&text).unwrap(), text.as_str());
+        }
+
+        #[test]
+        fn texts_put_together_are_replaced_piece_by_piece(chosen in prop::collection::vec((0_usize..18, 0_usize..14), 1..9)) {
+            let text = |schema: &str| -> String {
+                let pieces = chosen.iter().map(|(untouched, body)| {
+                    let body = BODIES[*body].replace("{{schema}}.f", "f").replace("BODY", &format!("SELECT {schema} "));
+                    format!("SELECT {} ,{schema};{};", UNTOUCHED[*untouched], body)
+                });
+                pieces.collect()
+            };
+            prop_assert_eq!(replaced(&text("{{schema}}")), text("\"Shop\""));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in any::<String>()) {
+            let _ = Templates::new("a").unwrap().replace(&format!("{text}{{{{schema}}}}{text}"));
+        }
+    }
+}
