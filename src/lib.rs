@@ -37,6 +37,7 @@ mod change;
 mod cluster;
 mod collection;
 mod connect;
+mod counter;
 mod dependents;
 #[cfg(doctest)]
 mod documents;
@@ -75,6 +76,8 @@ mod size;
 pub mod snapshot;
 mod state;
 mod statements;
+#[cfg(feature = "monitor")]
+mod statistics;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;

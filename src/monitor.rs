@@ -1,5 +1,5 @@
 //! What goes on in a server: sessions and what they do, who waits for whom, transactions that are open for long, sizes,
-//! indexes that nobody uses, plans of statements.
+//! indexes that nobody uses, plans of statements: [`Cluster::monitor`]. And what one's own program does: [`Statistics`].
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
@@ -33,6 +33,8 @@ pub use explain::{ExplainFormat, ExplainOptions};
 pub use indexes::{IndexUse, UnusedIndexes};
 pub use sizes::TableSize;
 pub use transactions::OpenTransaction;
+
+pub use crate::statistics::{Histogram, SlowStatement, Statistics, StatisticsOptions, StatisticsReport};
 
 use crate::cluster::Cluster;
 #[cfg(doc)]

@@ -130,6 +130,7 @@ impl PooledCluster {
         let Connection { client, known } = seat.lend()?;
         let (config, role) = (seat.shared.config.clone(), seat.shared.options.connect.role.clone());
         let session = Session::of_a_pool(config, role, client, known.facts.clone());
+        session.count_with(seat.shared.options.counter());
         Ok(Self { cluster: Cluster::new(session), seat, known: Some(known) })
     }
 }

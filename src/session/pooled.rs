@@ -1,6 +1,7 @@
 //! A session on a connection of a pool.
 use super::{Gone, Session};
 use crate::connect::Facts;
+use crate::counter::Counter;
 use postgres::{Client, Config};
 use std::sync::{Arc, PoisonError};
 
@@ -8,6 +9,12 @@ impl Session {
     /// A session on a connection that the pool has made with these parameters. Nothing is asked.
     pub(crate) fn of_a_pool(config: Config, role: Option<String>, client: Client, facts: Facts) -> Arc<Self> {
         Self::new(Some(config), role, true, client, facts, Arc::default())
+    }
+
+    /// Has the statements of the user's counted.
+    pub(crate) fn count_with(&self, counter: Counter) {
+        // It is done once, before anybody has the session.
+        let _ = self.counter.set(counter);
     }
 
     /// The connection, for the pool; none if it was lost or is lent. It comes as it is, with another thread's transaction

@@ -1,6 +1,7 @@
 //! The program as a person uses it: a process, its output, its exit code, on a server of this binary's own.
 mod backups;
 mod databases;
+mod monitoring;
 mod objects;
 mod pages;
 mod prompt;

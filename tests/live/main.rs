@@ -41,6 +41,8 @@ mod snapshot_archives;
 mod snapshots;
 mod snapshots_generated;
 mod snapshots_of_others;
+#[cfg(all(feature = "monitor", feature = "pool"))]
+mod statistics;
 mod support;
 mod test_databases;
 mod undone;
