@@ -18,6 +18,7 @@ documents! {
     LargeObject: "docs/large_object.md",
     MaterializedView: "docs/materialized_view.md",
     Module: "docs/module.md",
+    Monitor: "docs/monitor.md",
     Procedure: "docs/procedure.md",
     Provision: "docs/provision.md",
     ReplicationSlot: "docs/replication_slot.md",
