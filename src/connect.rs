@@ -30,6 +30,14 @@ pub(crate) use plain::{cancel, dial};
 pub(crate) use tls::{cancel, dial};
 pub(crate) use tls_parameters::TlsParameters;
 
+/// A connection string that says the same, but for the database.
+#[cfg(feature = "testing")]
+pub(crate) fn with_database(text: &str, name: &str) -> Result<String> {
+    let mut parameters = conninfo::parse(text)?;
+    parameters.insert("dbname".into(), name.to_owned());
+    Ok(conninfo::print(&parameters))
+}
+
 /// What is known of a connection from the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
