@@ -178,7 +178,7 @@ impl Migrator {
         self.locked("apply migrations", |session, lock, found| {
             let to_apply = self.to_apply(found, last)?;
             if !to_apply.is_empty() {
-                run::lay(session, &self.options, &self.table, found)?;
+                run::lay(session, &self.options, self.history(), found)?;
             }
             let runner = Runner { session, lock, options: &self.options, history: self.history() };
             let mut report = MigrationReport::default();
@@ -319,7 +319,7 @@ impl Migrator {
             if changes.is_empty() {
                 return Ok(());
             }
-            run::lay(session, &self.options, &self.table, found)?;
+            run::lay(session, &self.options, self.history(), found)?;
             session.atomically(action, |transaction| transaction.send(&changes)).map(drop)
         })
     }

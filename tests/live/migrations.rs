@@ -562,7 +562,7 @@ fn p128_a_module_keeps_to_its_schema_and_its_table() {
 
 #[test]
 fn p105_modules_that_make_one_schema_and_one_table_at_once_do_not_fail() {
-    for _ in 0..3 {
+    for _ in 0..5 {
         let cluster = fresh();
         let start = std::sync::Barrier::new(8);
         thread::scope(|scope| {
