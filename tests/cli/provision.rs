@@ -274,7 +274,7 @@ fn clients_are_archived_before_they_are_dropped_and_stay_when_they_cannot_be() {
     let deprovision = || deprovision(&["--replace", "--yes", "--format", "json"]);
     let file = folder.0.join(start.replace('/', "%2F") + ".dump");
     fs::create_dir(&file).unwrap();
-    let ended = deprovision().with(1);
+    let ended = deprovision().with(4);
     assert_eq!(outcomes(&ended.json()), ["failed"]);
     assert!(ended.stderr.contains("%2F") && file.is_dir(), "{ended:?}");
     assert!(cluster().roles().get(start.as_str()).unwrap().login);
