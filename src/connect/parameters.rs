@@ -362,7 +362,7 @@ mod tests {
             "postgresql://app:x@geheim@db/shop",
             "postgresql://app:x@a,geheim@db/shop",
             "postgresql://app:geh/eim@db/shop",
-            "postgresql://app:x@1,b:2,geh/eim@db/shop",
+            "postgresql://app:geh/eim@db/geheim",
         ] {
             let printed = read(text).unwrap().to_string();
             assert!(!printed.contains("eim") && printed.contains("********"), "{printed}");

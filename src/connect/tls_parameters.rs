@@ -290,10 +290,12 @@ mod tests {
         assert_eq!(of("sslcrldir=/crls", &files).unwrap().crl, None);
         // A file of one's own that is not there is none, unless it is needed.
         assert_eq!(of("sslcert=/x sslrootcert=/x", &files).unwrap().root_certificate, RootCertificate::None);
-        for wrong in ["sslmode=verify-ca sslrootcert=/x", "sslmode=verify-full sslrootcert=/x", "sslkey=/x"] {
+        for wrong in ["sslmode=verify-ca sslrootcert=/x", "sslmode=verify-full sslrootcert=/x"] {
             assert!(matches!(of(wrong, &files), Err(Error::Invalid { .. })), "{wrong}");
         }
-        of("sslkey=/x sslmode=disable", &files).unwrap();
+        // A key is looked for when the server agrees to TLS.
+        assert_eq!(of("sslkey=/x", &files).unwrap().key, Some("/x".into()));
+        assert_eq!(of("sslkey=/x sslmode=disable", &files).unwrap().key, None);
     }
 
     #[test]
