@@ -34,6 +34,14 @@ pub(crate) use tls::dial;
 use tls::send_cancel;
 pub(crate) use tls_parameters::TlsParameters;
 
+/// A connection string that says the same, but for the database.
+#[cfg(feature = "testing")]
+pub(crate) fn with_database(text: &str, name: &str) -> Result<String> {
+    let mut parameters = conninfo::parse(text)?;
+    parameters.insert("dbname".into(), name.to_owned());
+    Ok(conninfo::print(&parameters))
+}
+
 /// What is known of a connection from the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {

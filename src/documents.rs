@@ -20,6 +20,7 @@ documents! {
     MaterializedView: "docs/materialized_view.md",
     Module: "docs/module.md",
     Migrate: "docs/migrate.md",
+    Monitor: "docs/monitor.md",
     Procedure: "docs/procedure.md",
     Provision: "docs/provision.md",
     ReplicationSlot: "docs/replication_slot.md",
@@ -29,5 +30,6 @@ documents! {
     Snapshot: "docs/snapshot.md",
     Table: "docs/table.md",
     Tls: "docs/tls.md",
+    Testing: "docs/testing.md",
     View: "docs/view.md",
 }

@@ -37,6 +37,7 @@ mod change;
 mod cluster;
 mod collection;
 mod connect;
+mod counter;
 mod dependents;
 #[cfg(doctest)]
 mod documents;
@@ -51,6 +52,8 @@ mod load;
 pub mod migrate;
 #[cfg(feature = "pool")]
 pub mod module;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod name;
 mod object;
 mod ownership;
@@ -64,6 +67,7 @@ mod reload;
 mod row;
 mod script;
 mod seen;
+mod server_process;
 mod session;
 mod sessions;
 mod setting;
@@ -74,10 +78,14 @@ mod size;
 pub mod snapshot;
 mod state;
 mod statements;
+#[cfg(feature = "monitor")]
+mod statistics;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transaction;
+#[cfg(any(feature = "monitor", feature = "testing"))]
+mod undone;
 mod version;
 
 pub use crate::cancel::Canceller;

@@ -42,7 +42,7 @@ use crate::name::Name;
 use crate::plan::Plan;
 use crate::script::Script;
 use crate::session::Session;
-use crate::sql::Sql;
+use crate::sql::{Ident, Lit, Sql};
 use crate::template::Templates;
 use history::{Found, History, State};
 use lock::Lock;
@@ -72,8 +72,8 @@ impl Migrator {
     pub fn new(cluster: &Cluster, migrations: Migrations, options: MigrateOptions) -> Result<Self> {
         let table = Name::new(&options.schema, &options.table);
         table.check()?;
-        let of_the_path = options.search_path.iter().map(|schema| sql!("{}", crate::sql::Ident(schema)));
-        of_the_path.chain([sql!("{}", crate::sql::Lit(&options.module))]).try_for_each(|sql| sql.check())?;
+        let of_the_path = options.search_path.iter().map(|schema| sql!("{}", Ident(schema)));
+        of_the_path.chain([sql!("{}", Lit(&options.module))]).try_for_each(|sql| sql.check())?;
         if options.module.is_empty() {
             return Err(Error::invalid("name of a module", "it is empty"));
         }
@@ -178,7 +178,7 @@ impl Migrator {
         self.locked("apply migrations", |session, lock, found| {
             let to_apply = self.to_apply(found, last)?;
             if !to_apply.is_empty() {
-                run::lay(session, &self.options, &self.table, found)?;
+                run::lay(session, &self.options, self.history(), found)?;
             }
             let runner = Runner { session, lock, options: &self.options, history: self.history() };
             let mut report = MigrationReport::default();
@@ -319,7 +319,7 @@ impl Migrator {
             if changes.is_empty() {
                 return Ok(());
             }
-            run::lay(session, &self.options, &self.table, found)?;
+            run::lay(session, &self.options, self.history(), found)?;
             session.atomically(action, |transaction| transaction.send(&changes)).map(drop)
         })
     }

@@ -48,6 +48,7 @@ mod transaction;
 
 use self::queries::Queries;
 pub use self::transaction::ModuleTransaction;
+use crate::counter::Counter;
 use crate::error::{Error, Result};
 use crate::pool::{Pool, PooledClient};
 use crate::sql::Ident;
@@ -95,6 +96,7 @@ impl ModuleOptions {
 pub struct Module {
     pool: Pool,
     templates: Templates,
+    counter: Counter,
     search_path: SearchPath,
 }
 
@@ -123,7 +125,8 @@ impl Module {
     #[track_caller]
     pub fn with_options(pool: &Pool, schema: &str, options: ModuleOptions) -> Result<Self> {
         let ModuleOptions { create_schema_if_missing, search_path } = options;
-        let module = Self { pool: pool.clone(), templates: Templates::new(schema)?, search_path };
+        let (templates, counter) = (Templates::new(schema)?, pool.options().counter());
+        let module = Self { pool: pool.clone(), templates, counter, search_path };
         if create_schema_if_missing {
             module.create_schema()?;
         }
@@ -155,7 +158,7 @@ impl Module {
     /// transaction.
     #[track_caller]
     pub fn transaction<R>(&self, f: impl FnOnce(&mut ModuleTransaction<'_>) -> Result<R>) -> Result<R> {
-        ModuleTransaction::run(&mut *self.connection()?, &self.templates, 0, f)
+        ModuleTransaction::run(&mut *self.connection()?, &self.templates, &self.counter, 0, f)
     }
 
     /// Runs a statement for each of many rows of parameters, in one transaction; returns how many rows were changed or found
@@ -186,7 +189,7 @@ impl Module {
     #[track_caller]
     fn on_connection<R>(&self, f: impl FnOnce(&mut Queries<'_>) -> Result<R>) -> Result<R> {
         let mut client = self.connection()?;
-        f(&mut Queries { client: &mut client, templates: &self.templates })
+        f(&mut Queries { client: &mut client, templates: &self.templates, counter: &self.counter })
     }
 
     #[track_caller]
@@ -203,7 +206,7 @@ impl Module {
         const IS_THERE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n \
             WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text)";
         let mut client = self.connection()?;
-        let mut queries = Queries { client: &mut client, templates: &self.templates };
+        let mut queries = Queries { client: &mut client, templates: &self.templates, counter: &self.counter };
         // First: where it is there, it takes no right.
         if queries.value(IS_THERE, &[&self.schema()])? {
             return Ok(());

@@ -1,5 +1,6 @@
 //! One connection, shared by everything that uses a cluster: the only way to the server.
 use crate::connect::{self, ConnectOptions, ConnectionParameters, Facts, Opened, Reached};
+use crate::counter::Counter;
 use crate::error::{Error, Result};
 use crate::fate::{Mention, Moments, Within};
 use crate::row::Row;
@@ -11,7 +12,7 @@ use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
 use postgres::{CancelToken, Client};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
 mod copy;
@@ -20,6 +21,8 @@ pub(crate) mod load;
 mod pooled;
 mod probe;
 pub(crate) mod process;
+#[cfg(feature = "monitor")]
+mod single;
 
 /// The sessions of one program to the databases of one cluster, as far as each came from another.
 #[derive(Default)]
@@ -93,6 +96,8 @@ pub(crate) struct Session {
     /// Wakes threads that wait for another one's transaction to end.
     free: Condvar,
     undone: Arc<AtomicU64>,
+    /// What counts the statements of the user's, if they are counted.
+    counter: OnceLock<Counter>,
 }
 
 impl Origin {
@@ -167,6 +172,7 @@ impl Session {
             state: Mutex::new(state),
             free: Condvar::new(),
             undone,
+            counter: OnceLock::new(),
         });
         family.add(&session);
         session
@@ -308,7 +314,12 @@ impl Session {
     pub(crate) fn run_for_user(&self, action: &str, statements: &[Sql]) -> Result<()> {
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
-        state.batch(action, statements)?;
+        let mut run = || state.batch(action, statements);
+        match self.counter.get() {
+            // As they may be seen: without secrets.
+            Some(counter) => counter.run(&Sql::join(statements.iter().cloned(), "; ").to_string(), run),
+            None => run(),
+        }?;
         statements.iter().for_each(|sql| self.look_back(&mut state, sql.text()));
         Ok(())
     }
@@ -318,7 +329,11 @@ impl Session {
         let action = "execute a statement";
         let mut state = self.ready(action)?;
         state.hand_over(action)?;
-        let result = Self::query_in(&mut state, action, sql, parameters);
+        let mut run = || Self::query_in(&mut state, action, sql, parameters);
+        let result = match self.counter.get() {
+            Some(counter) => counter.run(sql, run),
+            None => run(),
+        };
         self.look_back(&mut state, sql);
         result
     }

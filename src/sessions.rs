@@ -240,12 +240,12 @@ impl Sessions {
         Self { role_oid: Some(oid), walsenders: true, ..Self::new() }
     }
 
-    fn sparing(mut self, own: Vec<(i32, String)>) -> Self {
+    pub(crate) fn sparing(mut self, own: Vec<(i32, String)>) -> Self {
         self.own = own;
         self
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let Self { databases, roles, pids, applications, states, role_oid, own: _, all, walsenders: _, timeout: _ } =
             self;
         let filtered =
@@ -257,7 +257,7 @@ impl Sessions {
     }
 
     /// `FROM ... WHERE ...`: the sessions that pass, as `a`, and their roles, as `them`.
-    fn which(&self) -> Sql {
+    pub(crate) fn which(&self) -> Sql {
         let Self { databases, roles, pids, applications, states, role_oid, own, all: _, walsenders, timeout: _ } = self;
         let text = |text: &String| sql!("{}", Lit(text));
         let mut conditions = vec![sql!("a.pid <> pg_catalog.pg_backend_pid()"), self.backends(*walsenders)];
@@ -339,7 +339,7 @@ impl SessionState {
         }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
@@ -454,7 +454,7 @@ impl Cluster {
 }
 
 /// In a transaction, the sessions are shown as they were when they were first looked at.
-fn fresh_statistics() -> Sql {
+pub(crate) fn fresh_statistics() -> Sql {
     sql!("SELECT pg_catalog.pg_stat_clear_snapshot()")
 }
 

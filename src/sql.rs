@@ -193,7 +193,7 @@ impl Fragment for Data<'_> {
 }
 
 /// The longest identifier, in bytes (NAMEDATALEN - 1).
-const LONGEST: usize = 63;
+pub(crate) const LONGEST: usize = 63;
 
 /// Stands for a text that the server sent in an encoding that is not the connection's.
 pub(crate) const UNREADABLE: &str = "\u{FFFD}";

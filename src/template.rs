@@ -1,7 +1,6 @@
 //! The names in SQL that stand for a module's own: `{{schema}}`, `{{tables.users}}`, `{{tables.other.users}}`.
 use crate::error::{Error, Result};
-use crate::name::Name;
-use crate::sql::{Fragment, Ident};
+use crate::sql::{Fragment, Ident, LONGEST};
 use crate::statements::Shape;
 use crate::statements::token::{Token, Unended, begins_word, continues_word, token};
 use std::borrow::Cow;
@@ -111,29 +110,22 @@ impl<'t> Replacing<'t, '_> {
 
     /// Replaces what is between two places, which is code.
     fn code(&mut self, from: usize, to: usize) -> Result<()> {
-        let (mut statement, mut start, mut position) = (Shape::default(), from, from);
+        let (mut around, mut position) = (Around::new(self.part(from, to)), from);
         while position < to {
+            position += plain(self.part(position, to).as_bytes());
             let rest = self.part(position, to);
             if rest.starts_with("{{") || rest.starts_with("}}") {
-                let length = self.template(self.part(from, position), position, rest)?;
-                statement.take(Token::Quoted, self.part(position, position + length).as_bytes());
+                position += self.template(self.part(from, position), position, rest)?;
+            } else if !rest.is_empty() {
+                let (kind, length) =
+                    token(rest.as_bytes(), true).map_err(|Unended(problem)| self.fault(position, problem))?;
+                let taken = self.part(position, position + length);
+                let has_templates = kind == Token::Quoted && taken.starts_with('$') && has_braces(taken);
+                if has_templates && around.is_body(position - from) {
+                    self.body(position, taken)?;
+                }
                 position += length;
-                continue;
             }
-            let (kind, length) =
-                token(rest.as_bytes(), true).map_err(|Unended(problem)| self.fault(position, problem))?;
-            let (taken, end) = (self.part(position, position + length), position + length);
-            let is_body = kind == Token::Quoted && taken.starts_with('$') && is_body(&statement) && has_braces(taken);
-            if is_body && is_sql(language(self.part(start, to))) {
-                self.body(position, taken)?;
-            }
-            match kind {
-                Token::Blank | Token::Comment => {}
-                Token::Semicolon => (statement, start) = (Shape::default(), end),
-                Token::Word if begins_statements(&statement, taken) => (statement, start) = (Shape::default(), end),
-                _ => statement.take(kind, taken.as_bytes()),
-            }
-            position = end;
         }
         Ok(())
     }
@@ -179,19 +171,29 @@ impl<'t> Replacing<'t, '_> {
 
     /// What stands for the template with this between its braces; or what is wrong with it.
     fn name(&self, inner: &str) -> std::result::Result<String, String> {
-        let schema = &self.templates.quoted;
-        let parts: Vec<&str> = inner.split('.').collect();
-        let name = match parts.as_slice() {
-            ["schema"] => Ok(schema.clone()),
-            ["tables", name] if is_word(name) => checked(&Ident(name)).map(|name| format!("{schema}.{name}")),
-            ["tables", schema, name] if is_word(schema) && is_word(name) => checked(&Name::new(*schema, *name)),
+        let mut parts = inner.split('.');
+        let (schema, name) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("schema"), None, ..) => (None, None),
+            (Some("tables"), Some(name), None, _) if is_word(name) => (None, Some(name)),
+            (Some("tables"), Some(schema), Some(name), None) if is_word(schema) && is_word(name) => {
+                (Some(schema), Some(name))
+            }
             _ => {
                 return Err("there is no such template; there are {{schema}}, {{tables.NAME}} and \
                             {{tables.SCHEMA.NAME}}, without blanks"
                     .into());
             }
         };
-        name.map_err(|error| error.to_string())
+        let mut replaced = String::with_capacity(self.templates.quoted.len() + inner.len());
+        match schema {
+            None => replaced.push_str(&self.templates.quoted),
+            Some(schema) => push_quoted(&mut replaced, schema)?,
+        }
+        if let Some(name) = name {
+            replaced.push('.');
+            push_quoted(&mut replaced, name)?;
+        }
+        Ok(replaced)
     }
 
     fn end(mut self) -> Cow<'t, str> {
@@ -203,15 +205,72 @@ impl<'t> Replacing<'t, '_> {
     }
 }
 
+/// How many bytes at the beginning hold nothing that matters: words, blanks, and signs that mean nothing here. A word that a
+/// quote or a dollar sign follows may belong to it.
+fn plain(text: &[u8]) -> usize {
+    let matters = |byte: &u8| matches!(byte, b'\'' | b'"' | b'$' | b'-' | b'/' | b';' | b'{' | b'}');
+    let end = text.iter().position(matters).unwrap_or(text.len());
+    match text.get(end) {
+        Some(b'\'' | b'$') => {
+            let before = text.get(..end).unwrap_or_default();
+            before.iter().rposition(|byte| !continues_word(*byte)).map_or(0, |position| position + 1)
+        }
+        _ => end,
+    }
+}
+
 fn is_word(text: &str) -> bool {
     text.bytes().next().is_some_and(begins_word) && text.bytes().all(continues_word)
 }
 
-/// Whether what comes next in the statement, in dollar quotes, is the body of a routine.
-fn is_body(statement: &Shape) -> bool {
-    match () {
-        () if statement.is_routine() => statement.follows("AS"),
-        () => statement.begins(&["DO"]) && !statement.follows("LANGUAGE"),
+/// Adds a word, whose quotes need no doubling: it has none.
+fn push_quoted(target: &mut String, word: &str) -> std::result::Result<(), String> {
+    if word.len() > LONGEST {
+        return checked(&Ident(word)).map(drop).map_err(|error| error.to_string());
+    }
+    target.push('"');
+    target.push_str(word);
+    target.push('"');
+    Ok(())
+}
+
+/// The statement in which a place of some code is, as far as it was looked at: only dollar quotes with braces in them ask.
+struct Around<'t> {
+    code: &'t str,
+    statement: Shape<'t>,
+    start: usize,
+    position: usize,
+}
+
+impl<'t> Around<'t> {
+    fn new(code: &'t str) -> Self {
+        Self { code, statement: Shape::default(), start: 0, position: 0 }
+    }
+
+    /// Whether what stands here in dollar quotes is the body of a routine, in a language that is read as SQL is. Places are
+    /// asked for in their order.
+    fn is_body(&mut self, place: usize) -> bool {
+        while let Some(rest) = self.code.get(self.position..place).filter(|rest| !rest.is_empty()) {
+            // It was all read before.
+            let Ok((kind, length)) = token(rest.as_bytes(), true) else { return false };
+            self.take(kind, rest.get(..length).unwrap_or_default());
+        }
+        let is_place = match () {
+            () if self.statement.is_routine() => self.statement.follows("AS"),
+            () => self.statement.begins(&["DO"]) && !self.statement.follows("LANGUAGE"),
+        };
+        is_place && is_sql(language(self.code.get(self.start..).unwrap_or_default()))
+    }
+
+    fn take(&mut self, kind: Token, taken: &'t str) {
+        self.position += taken.len();
+        match kind {
+            Token::Blank | Token::Comment => return,
+            Token::Semicolon => {}
+            Token::Word if begins_statements(&self.statement, taken) => {}
+            _ => return self.statement.take(kind, taken.as_bytes()),
+        }
+        (self.statement, self.start) = (Shape::default(), self.position);
     }
 }
 

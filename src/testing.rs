@@ -1,4 +1,10 @@
-//! Private, throw-away PostgreSQL servers for tests.
+//! Servers, databases and rows for tests.
+//!
+//! [`TestDatabase`] is a database for one test, perhaps a copy of a [`Template`], on a server that is there for tests or on
+//! a [`TestServer`]. [`insert_json`] and [`load_fixture`] fill tables, [`TableRows`] tells what has become of one, and
+//! [`with_rollback`] undoes what a test does.
+//!
+//! # Servers
 //!
 //! A [`TestServer`] is a server of its own: its data directory, its socket and its log are in a
 //! new directory under the system's directory for temporary files, and all of it is gone when the value is
@@ -11,7 +17,7 @@
 //!
 //! What is committed survives a crash of the server, but not of the machine (`fsync = off`): keep nothing here.
 //!
-//! No function here needs an async runtime, and all may be called inside one.
+//! No function of a server needs an async runtime, and all may be called inside one.
 //!
 //! ```
 //! use pgsteward::testing::TestServer;
@@ -39,13 +45,25 @@
 
 mod binaries;
 mod directory;
+mod fixture;
+mod owned;
 mod postmaster;
+mod rollback;
 mod standby;
+mod table_rows;
+mod template;
+mod test_database;
 
 use self::binaries::Binaries;
 pub use self::binaries::find_binaries;
 use self::directory::PrivateDirectory;
+pub use self::fixture::{insert_json, load_fixture};
+pub use self::owned::remove_left_overs;
 use self::postmaster::Postmaster;
+pub use self::rollback::with_rollback;
+pub use self::table_rows::{RowsDifference, TableRows};
+pub use self::template::Template;
+pub use self::test_database::TestDatabase;
 use crate::{Error, Result};
 use std::fs;
 use std::net::TcpListener;

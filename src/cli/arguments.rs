@@ -1,5 +1,7 @@
 //! What can be given on the command line.
-use super::nouns::{backup, db, hba, info, migrate, object, os, reassign, restore, role, script, snapshot, terminate};
+use super::nouns::{
+    backup, db, hba, info, migrate, monitor, object, os, reassign, restore, role, script, snapshot, terminate,
+};
 use super::output::Format;
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand};
 use std::path::PathBuf;
@@ -116,6 +118,8 @@ pub(crate) enum Noun {
     Backup(backup::Verb),
     /// Restore a dump
     Restore(Box<restore::Options>),
+    /// What goes on in the server; once, or again and again
+    Monitor(monitor::Options),
     /// The statements that make objects
     Script(script::Options),
     /// End sessions

@@ -28,7 +28,7 @@ pub(crate) fn connect(arguments: &ConnectionArguments) -> Result<Cluster, Failur
 }
 
 fn ask_password() -> Result<String, Failure> {
-    interrupt::while_asking(|| rpassword::prompt_password("Password: "))
+    interrupt::while_asking_for_a_secret(|| rpassword::prompt_password("Password: "))
         .map_err(|error| Failure::io("ask for the password", error))
 }
 

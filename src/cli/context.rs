@@ -19,6 +19,7 @@ impl Context {
         connection: &ConnectionArguments,
         global: &GlobalArguments,
     ) -> std::result::Result<Self, Failure> {
+        interrupt::catch();
         let cluster = connection::connect(connection)?;
         interrupt::cancels(cluster.canceller());
         Ok(Self { cluster, output: Output::new(global), yes: global.yes, planning: global.plan })

@@ -5,6 +5,7 @@ pub(crate) mod hba;
 pub(crate) mod info;
 pub(crate) mod kinds;
 pub(crate) mod migrate;
+pub(crate) mod monitor;
 pub(crate) mod object;
 pub(crate) mod os;
 mod provision;
@@ -36,6 +37,7 @@ pub(crate) fn run(context: &Context, noun: &Noun) -> Result<(), Failure> {
         Noun::Hba(verb) => hba::run(context, verb),
         Noun::Backup(verb) => backup::run(context, verb),
         Noun::Restore(options) => restore::run(context, options),
+        Noun::Monitor(options) => monitor::run(context, options),
         Noun::Script(options) => script::run(context, options),
         Noun::Snapshot(verb) => snapshot::run(context, verb),
         Noun::Migrate(options) => migrate::run(context, options),

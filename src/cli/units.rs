@@ -1,4 +1,5 @@
-//! Numbers and sizes in words.
+//! Numbers, sizes and durations in words.
+use std::time::Duration;
 
 /// A number of things.
 pub(crate) fn counted<N: TryInto<u64>>(number: N, what: &str) -> String {
@@ -29,9 +30,36 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "a number of bytes was expected, or one with kB, MB, GB or TB".into())
 }
 
+/// A duration in its two largest units.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) if seconds < 10 => format!("{:.1} s", duration.as_secs_f64()),
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_printed_in_their_two_largest_units() {
+        for (seconds, text) in [
+            (0.04, "0.0 s"),
+            (9.94, "9.9 s"),
+            (10.9, "10 s"),
+            (125.0, "2 min 5 s"),
+            (7_199.0, "1 h 59 min"),
+            (90_000.0, "1 d 1 h"),
+        ] {
+            assert_eq!(duration(Duration::from_secs_f64(seconds)), text);
+        }
+    }
 
     #[test]
     fn sizes_are_printed_in_units_of_1024() {

@@ -293,9 +293,9 @@ mod tests {
         for wrong in ["sslmode=verify-ca sslrootcert=/x", "sslmode=verify-full sslrootcert=/x"] {
             assert!(matches!(of(wrong, &files), Err(Error::Invalid { .. })), "{wrong}");
         }
-        // A key is looked for when the server agrees to TLS.
-        assert_eq!(of("sslkey=/x", &files).unwrap().key, Some("/x".into()));
-        assert_eq!(of("sslkey=/x sslmode=disable", &files).unwrap().key, None);
+        // A key that is missing matters where it is needed.
+        assert_eq!(of("sslkey=/x", &files).unwrap().key, Some(PathBuf::from("/x")));
+        assert!(matches!(of("sslcertmode=require", &files), Err(Error::Unsupported { .. })));
     }
 
     #[test]

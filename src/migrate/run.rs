@@ -75,15 +75,24 @@ pub(super) fn foundations(options: &MigrateOptions, table: &Name, found: &Found)
     Ok(missing)
 }
 
-/// Makes what is missing of schema and table. Migrators of other modules may be making the same.
-pub(super) fn lay(session: &Session, options: &MigrateOptions, table: &Name, found: &Found) -> Result<()> {
-    const MADE_BY_ANOTHER: [SqlState; 3] =
-        [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_SCHEMA, SqlState::DUPLICATE_TABLE];
-    for statement in foundations(options, table, found)? {
-        match session.run(&format!("create {table}, in which migrations are recorded"), &[statement]) {
-            Err(error) if error.code().is_some_and(|code| MADE_BY_ANOTHER.contains(code)) => {}
-            result => drop(result?),
+/// Makes what is missing of schema and table. Migrators of other modules may be making the same: which of its objects the
+/// server then says is there already (the table, its type, a row of a catalogue) depends on the moment.
+pub(super) fn lay(session: &Session, options: &MigrateOptions, history: History<'_>, found: &Found) -> Result<()> {
+    const MADE_BY_ANOTHER: [SqlState; 4] =
+        [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_SCHEMA, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT];
+    let action = format!("create {}, in which migrations are recorded", history.table);
+    let made_by_another = |error: &Error| error.code().is_some_and(|code| MADE_BY_ANOTHER.contains(code));
+    let mut missing = foundations(options, history.table, found)?;
+    while let Some(first) = missing.first() {
+        let result = session.run(&action, std::slice::from_ref(first)).map(drop);
+        if result.as_ref().err().is_some_and(|error| !made_by_another(error)) {
+            return result;
         }
+        let left = foundations(options, history.table, &history::look(session, history.table, history.module)?)?;
+        if left.len() >= missing.len() {
+            return result;
+        }
+        missing = left;
     }
     Ok(())
 }

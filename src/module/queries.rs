@@ -1,7 +1,9 @@
 //! The statements of a module on one connection.
 use super::masked::{masked, without_values};
+use crate::counter::{Coded, Counter};
 use crate::error::{Error, Result};
 use crate::template::Templates;
+use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{FromSqlOwned, ToSql};
 use postgres::{Client, Row};
@@ -16,13 +18,14 @@ const SHOWN: usize = 2000;
 pub(super) struct Queries<'c> {
     pub(super) client: &'c mut Client,
     pub(super) templates: &'c Templates,
+    pub(super) counter: &'c Counter,
 }
 
 impl Queries<'_> {
     /// Sends a statement with its templates replaced.
     fn run<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
         let sql = self.templates.replace(sql)?;
-        f(self.client, &sql).map_err(|fault| fault.explain(&sql))
+        self.counter.run(&sql, || f(self.client, &sql)).map_err(|fault| fault.explain(&sql))
     }
 
     /// The rows, and how many were affected; no more than `most`.
@@ -82,14 +85,21 @@ impl Queries<'_> {
         I: IntoIterator,
         I::Item: AsRef<[&'p (dyn ToSql + Sync)]>,
     {
-        self.run(sql, |client, sql| {
-            let statement = client.prepare(sql).map_err(Fault::Plain)?;
-            let mut sum = 0;
-            for parameters in rows {
-                sum += affected(client, &statement, parameters.as_ref()).map_err(Fault::Values)?;
-            }
-            Ok(sum)
-        })
+        let Self { client, templates, counter } = self;
+        let sql = templates.replace(sql)?;
+        let execute = || {
+            let mut rows = rows.into_iter();
+            // What cannot be prepared is one statement that failed, and each row is one.
+            let statement = match client.prepare(&sql) {
+                Ok(statement) => statement,
+                Err(error) => return counter.run(&sql, || Err(Fault::Plain(error))),
+            };
+            rows.try_fold(0, |sum, row| {
+                let one = || affected(client, &statement, row.as_ref()).map_err(Fault::Values);
+                Ok(sum + counter.run(&sql, one)?)
+            })
+        };
+        execute().map_err(|fault| fault.explain(&sql))
     }
 
     pub(super) fn batch_execute(&mut self, sql: &str) -> Result<()> {
@@ -152,6 +162,15 @@ enum Fault {
     Values(postgres::Error),
     /// The caller's stream, or the connection under it.
     Stream(&'static str, io::Error),
+}
+
+impl Coded for Fault {
+    fn sqlstate(&self) -> Option<&SqlState> {
+        match self {
+            Self::Plain(error) | Self::Values(error) => error.code(),
+            Self::Stream(_, cause) => cause.get_ref()?.downcast_ref::<postgres::Error>()?.code(),
+        }
+    }
 }
 
 impl Fault {

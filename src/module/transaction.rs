@@ -1,6 +1,7 @@
 //! A transaction of a module, and savepoints in it.
 use super::masked::without_values;
 use super::queries::Queries;
+use crate::counter::Counter;
 use crate::error::{Error, Result};
 use crate::template::Templates;
 use postgres::error::SqlState;
@@ -15,6 +16,7 @@ use std::io::{Read, Write};
 pub struct ModuleTransaction<'c> {
     client: &'c mut Client,
     templates: &'c Templates,
+    counter: &'c Counter,
     /// How many transactions it is in.
     depth: usize,
     /// Whether the server has it open still.
@@ -28,12 +30,14 @@ impl ModuleTransaction<'_> {
     pub(super) fn run<R>(
         client: &mut Client,
         templates: &Templates,
+        counter: &Counter,
         depth: usize,
         f: impl FnOnce(&mut ModuleTransaction<'_>) -> Result<R>,
     ) -> Result<R> {
         let begin = if depth == 0 { "BEGIN".into() } else { format!("SAVEPOINT pgsteward_{depth}") };
-        client.batch_execute(&begin).map_err(|error| Error::driver("begin a transaction", &error))?;
-        let mut transaction = ModuleTransaction { client, templates, depth, is_open: true };
+        let began = counter.run(&begin, || client.batch_execute(&begin));
+        began.map_err(|error| Error::driver("begin a transaction", &error))?;
+        let mut transaction = ModuleTransaction { client, templates, counter, depth, is_open: true };
         let result = f(&mut transaction)?;
         transaction.commit()?;
         Ok(result)
@@ -45,7 +49,7 @@ impl ModuleTransaction<'_> {
     /// # Errors
     /// Those of the closure, and of [the module](crate::module#errors).
     pub fn transaction<R>(&mut self, f: impl FnOnce(&mut ModuleTransaction<'_>) -> Result<R>) -> Result<R> {
-        ModuleTransaction::run(self.client, self.templates, self.depth + 1, f)
+        ModuleTransaction::run(self.client, self.templates, self.counter, self.depth + 1, f)
     }
 
     /// Runs a statement for each of many rows of parameters; returns how many rows were changed or found by all. The statement
@@ -68,7 +72,7 @@ impl ModuleTransaction<'_> {
     }
 
     fn on_connection<R>(&mut self, f: impl FnOnce(&mut Queries<'_>) -> Result<R>) -> Result<R> {
-        f(&mut Queries { client: self.client, templates: self.templates })
+        f(&mut Queries { client: self.client, templates: self.templates, counter: self.counter })
     }
 
     /// A COMMIT outside a transaction, or in one that has failed, would succeed without a word: a savepoint does not.
@@ -77,7 +81,7 @@ impl ModuleTransaction<'_> {
             0 => "SAVEPOINT pgsteward_end; COMMIT".into(),
             depth => format!("RELEASE SAVEPOINT pgsteward_{depth}"),
         };
-        let Err(error) = self.client.batch_execute(&end) else {
+        let Err(error) = self.counter.run(&end, || self.client.batch_execute(&end)) else {
             self.is_open = false;
             return Ok(());
         };
@@ -107,7 +111,8 @@ impl ModuleTransaction<'_> {
             0 => "ROLLBACK".into(),
             depth => format!("ROLLBACK TO SAVEPOINT pgsteward_{depth}; RELEASE SAVEPOINT pgsteward_{depth}"),
         };
-        self.client.batch_execute(&back).map_err(|error| Error::driver("roll back a transaction", &error))
+        let ended = self.counter.run(&back, || self.client.batch_execute(&back));
+        ended.map_err(|error| Error::driver("roll back a transaction", &error))
     }
 }
 

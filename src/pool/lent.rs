@@ -130,6 +130,7 @@ impl PooledCluster {
         let Connection { client, known } = seat.lend()?;
         let (parameters, options) = (seat.shared.parameters.clone(), seat.shared.options.connect.clone());
         let session = Session::of_a_pool(parameters, options, known.reached.clone(), client, known.facts.clone());
+        session.count_with(seat.shared.options.counter());
         Ok(Self { cluster: Cluster::new(session), seat, known: Some(known) })
     }
 }

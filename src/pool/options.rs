@@ -1,5 +1,6 @@
 //! How a pool is to behave.
 use crate::connect::ConnectOptions;
+use crate::counter::Counter;
 use crate::error::{Error, Result};
 use crate::sql::Sql;
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub struct PoolOptions {
     pub session_setup: Vec<Sql>,
     /// How the connections are made. What every session must have belongs here, or into the connection string.
     pub connect: ConnectOptions,
+    /// What counts the statements of modules and clusters on this pool. `None`, the default, counts nothing.
+    #[cfg(feature = "monitor")]
+    pub statistics: Option<crate::monitor::Statistics>,
 }
 
 impl Default for PoolOptions {
@@ -59,6 +63,8 @@ impl Default for PoolOptions {
             leak_warning: None,
             session_setup: Vec::new(),
             connect: ConnectOptions::new(),
+            #[cfg(feature = "monitor")]
+            statistics: None,
         }
     }
 }
@@ -67,6 +73,14 @@ impl PoolOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What counts statements.
+    pub(crate) fn counter(&self) -> Counter {
+        #[cfg(feature = "monitor")]
+        return Counter { statistics: self.statistics.clone() };
+        #[cfg(not(feature = "monitor"))]
+        return Counter::default();
     }
 
     pub(super) fn check(&self) -> Result<()> {

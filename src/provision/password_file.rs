@@ -55,11 +55,13 @@ fn exists(path: &Path) -> Error {
     Error::AlreadyExists { what: format!("the password file {path:?}") }
 }
 
-/// Refuses a file that is there already, without making it.
+/// Refuses a file that is there already, and a folder that is not, without making it.
 pub(super) fn check_absent(path: &Path) -> Result<()> {
+    let problem = |error| Error::io(format!("create {path:?}"), error);
     match path.symlink_metadata() {
         Ok(_) => Err(exists(path)),
-        Err(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => folder_of(path).read_dir().map(drop).map_err(problem),
+        Err(error) => Err(problem(error)),
     }
 }
 

@@ -1,5 +1,4 @@
 //! What a plan prints of clients, and what it does when it is applied.
-use super::mark::Process;
 use super::recipe::{Recipe, drop_role, take_public};
 use super::state::{self, State};
 use super::{ClientDatabase, DeprovisionReport, LoadAs, Provision, ProvisionReport, password_file};
@@ -9,6 +8,7 @@ use crate::kinds::{Database, Role};
 use crate::password::Password;
 use crate::plan::Recorder;
 use crate::script::Script;
+use crate::server_process::ServerProcess;
 use crate::sessions::Sessions;
 use crate::sql::Sql;
 use std::io;
@@ -130,7 +130,7 @@ pub(super) fn deprovision(
 ) -> Result<DeprovisionReport> {
     cluster.databases().load_for_plan()?;
     cluster.roles().load_for_plan()?;
-    let process = Process::own(cluster)?;
+    let process = ServerProcess::own(cluster)?;
     let mut report = DeprovisionReport::default();
     for client in clients {
         let complete = match state::look(cluster, client)? {
@@ -175,7 +175,7 @@ fn close(client: &ClientDatabase) -> Script {
 }
 
 /// Makes a client this session's to drop, and drops its database, if there is one.
-fn drop_half(cluster: &Cluster, client: &ClientDatabase, process: &Process) -> Result<Script> {
+fn drop_half(cluster: &Cluster, client: &ClientDatabase, process: &ServerProcess) -> Result<Script> {
     let mut script = Script::from(state::lock(client));
     script.push(state::marking(client, process));
     if let Some(database) = cluster.databases().find(client.database.as_str())? {

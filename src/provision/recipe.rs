@@ -1,5 +1,5 @@
 //! The statements that make a client's database and role: pure, for the server and for a plan.
-use super::mark::{Process, mark};
+use super::mark::mark;
 use super::{ClientDatabase, Provision};
 use crate::cluster::Cluster;
 use crate::error::Result;
@@ -7,6 +7,7 @@ use crate::kind::Kind;
 use crate::kinds::{Database, Role, verifier};
 use crate::password::Password;
 use crate::script::Script;
+use crate::server_process::ServerProcess;
 use crate::sql::{Ident, Lit, Secret, Sql};
 use crate::version::ServerVersion;
 
@@ -15,7 +16,7 @@ pub(super) struct Recipe<'p> {
     provision: &'p Provision,
     version: ServerVersion,
     /// Whose work it is.
-    pub(super) process: Process,
+    pub(super) process: ServerProcess,
     /// Whether the role that logged in, and the one that it became, may do everything.
     superuser: bool,
     /// How the server wants verifiers to be made.
@@ -34,7 +35,7 @@ impl<'p> Recipe<'p> {
         let row = answers.iter().flatten().next();
         let superuser = row.map(|row| row.truth("superuser")).transpose()?.unwrap_or(false);
         let encryption = row.map(|row| row.text("encryption")).transpose()?.unwrap_or_default();
-        let (version, process) = (cluster.version().clone(), Process::own(cluster)?);
+        let (version, process) = (cluster.version().clone(), ServerProcess::own(cluster)?);
         Ok(Self { provision, version, process, superuser, encryption })
     }
 

@@ -1,9 +1,10 @@
 //! What there is of a client.
 use super::ClientDatabase;
-use super::mark::{Process, mark, marked_by};
+use super::mark::{mark, marked_by};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::row::Row;
+use crate::server_process::ServerProcess;
 use crate::sql::{Ident, Lit, Sql};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) enum State {
     Absent,
     /// The role is there with the mark of a process, and the database or not.
-    Half(Process),
+    Half(ServerProcess),
     /// The database belongs to the role, and not everybody may connect to it.
     Complete,
     /// Something else has the name.
@@ -26,7 +27,7 @@ pub(super) enum State {
 /// What the server says of the two names.
 struct Seen {
     role: bool,
-    mark: Option<Process>,
+    mark: Option<ServerProcess>,
     database: bool,
     owned: bool,
     open: bool,
@@ -69,7 +70,7 @@ pub(super) fn change(cluster: &Cluster, client: &ClientDatabase, seen: &State, s
 
 /// Makes a client this session's to deal with: what it was left as, it is no longer for anybody else.
 pub(super) fn claim(cluster: &Cluster, client: &ClientDatabase, seen: &State) -> Result<()> {
-    change(cluster, client, seen, &[marking(client, &Process::own(cluster)?)])
+    change(cluster, client, seen, &[marking(client, &ServerProcess::own(cluster)?)])
 }
 
 /// The first statement of a change: it waits for others' changes, and lets others wait.
@@ -78,7 +79,7 @@ pub(super) fn lock(client: &ClientDatabase) -> Sql {
 }
 
 /// Leaves the mark of a process.
-pub(super) fn marking(client: &ClientDatabase, process: &Process) -> Sql {
+pub(super) fn marking(client: &ClientDatabase, process: &ServerProcess) -> Sql {
     sql!("COMMENT ON ROLE {} IS {}", Ident(&client.role), Lit(&mark(&client.database, process)))
 }
 
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn what_was_half_made_is_told_from_what_is_somebody_elses() {
         let client = ClientDatabase::new("shop").role("app");
-        let process = Process { pid: 7, began: "1".into() };
+        let process = ServerProcess { pid: 7, began: "1".into() };
         let judge = |role, marked: bool, database, owned, open| {
             Seen { role, mark: marked.then(|| process.clone()), database, owned, open }.judge(&client)
         };

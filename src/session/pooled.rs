@@ -1,6 +1,7 @@
 //! A session on a connection of a pool.
 use super::{Gone, Origin, Renewal, Session};
 use crate::connect::{ConnectOptions, ConnectionParameters, Facts, Reached};
+use crate::counter::Counter;
 use postgres::Client;
 use std::sync::{Arc, PoisonError};
 
@@ -15,6 +16,12 @@ impl Session {
     ) -> Arc<Self> {
         let origin = Origin { parameters, options, renewal: Renewal::Pool };
         Self::new(Some(origin), Some(reached), client, facts, Arc::default())
+    }
+
+    /// Has the statements of the user's counted.
+    pub(crate) fn count_with(&self, counter: Counter) {
+        // It is done once, before anybody has the session.
+        let _ = self.counter.set(counter);
     }
 
     /// The connection, for the pool; none if it was lost or is lent. It comes as it is, with another thread's transaction

@@ -2,6 +2,7 @@
 mod backups;
 mod databases;
 mod migrations;
+mod monitoring;
 mod objects;
 mod pages;
 mod prompt;

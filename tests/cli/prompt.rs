@@ -1,5 +1,5 @@
 //! The question before something is dropped.
-use crate::support::{Asking, answer, cluster, program, run, server, unique};
+use crate::support::{Asking, answer, cluster, end_by, program, run, server, unique};
 use pgsteward::{Database, Role};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,9 +48,12 @@ fn p071_without_a_terminal_and_without_input_nothing_is_dropped_and_yes_or_force
 /// terminal shows is the standard error here.
 pub fn in_a_terminal(arguments: &[&str]) -> Asking {
     let quoted: Vec<_> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
-    let line = format!("tty; exec '{}' {}", env!("CARGO_BIN_EXE_pgsteward"), quoted.join(" "));
+    of_a_shell_in_a_terminal(&format!("tty; exec '{}' {}", env!("CARGO_BIN_EXE_pgsteward"), quoted.join(" ")))
+}
+
+fn of_a_shell_in_a_terminal(line: &str) -> Asking {
     let mut command = Command::new("sh");
-    command.args(["-c", "exec script -qec \"$1\" /dev/null >&2", "sh", &line]);
+    command.args(["-c", "exec script -qec \"$1\" /dev/null >&2", "sh", line]);
     for (name, value) in program(server()).get_envs() {
         command.env(name, value.unwrap_or_default());
     }
@@ -130,4 +133,35 @@ fn a_password_is_typed_twice_and_not_seen() {
     wait_until_hidden(&asking);
     let ended = asking.answer("geheim\n").with(0);
     assert!(ended.stderr.contains("version") && !ended.stderr.contains("geheim"), "{ended:?}");
+}
+
+#[test]
+fn ctrl_c_while_a_password_is_asked_for_leaves_the_terminal_as_it_was() {
+    if no_terminal() {
+        return;
+    }
+    for (arguments, prompt) in [("role password postgres", "postgres\": "), ("info -W", "Password: ")] {
+        let line = format!("tty; '{}' {arguments}; echo code=$?; stty -a", env!("CARGO_BIN_EXE_pgsteward"));
+        let mut asking = of_a_shell_in_a_terminal(&line);
+        asking.wait_for(prompt);
+        wait_until_hidden(&asking);
+        asking.say("\u{3}");
+        asking.wait_for(" echok");
+        let ended = asking.answer("").with(0);
+        assert!(ended.stderr.contains("code=130"), "{ended:?}");
+        for setting in [" echo ", "isig ", " icanon "] {
+            assert!(ended.stderr.contains(setting) && !ended.stderr.contains("-isig"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn sigterm_while_a_password_is_waited_for_from_a_pipe_ends_the_program() {
+    let mut command = program(server());
+    command.args(["role", "password", "postgres"]).env("PGAPPNAME", "waits for a password").stdin(Stdio::piped());
+    let is_connected = || {
+        let question = "SELECT FROM pg_stat_activity WHERE application_name = 'waits for a password'";
+        cluster().execute(question, &[]).unwrap().len() == 1
+    };
+    end_by("TERM", &mut command, is_connected).with(143);
 }

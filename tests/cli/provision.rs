@@ -148,6 +148,7 @@ fn what_could_not_be_made_is_refused_before_anything_is_made() {
     let other = folder.with("there", "mine");
     for (more, code, words) in [
         (vec!["--passwords", &other, "--plan"], 4, "there"),
+        (vec!["--passwords", "/nowhere/passwords", "--plan"], 1, "cannot create \"/nowhere/passwords\""),
         (vec![], 2, "--passwords"),
         (vec!["--passwords", &other], 4, "there"),
         (vec!["--passwords", &passwords, "--roles", "one"], 2, "1 role for 2 databases"),

@@ -24,6 +24,8 @@ mod migrations;
 mod migrations_at_once;
 #[cfg(feature = "pool")]
 mod modules;
+#[cfg(feature = "monitor")]
+mod monitoring;
 mod objects;
 mod ownership;
 mod plans;
@@ -46,7 +48,10 @@ mod snapshots;
 mod snapshots_generated;
 mod snapshots_of_others;
 mod splitter;
+#[cfg(all(feature = "monitor", feature = "pool"))]
+mod statistics;
 mod support;
+mod test_databases;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

@@ -1,6 +1,5 @@
 //! Modules: a schema each, over one pool.
-use crate::safety::logged;
-use crate::support::{fresh, server, unique};
+use crate::support::{fresh, logged, server, unique};
 use pgsteward::module::{Module, ModuleOptions, SearchPath};
 use pgsteward::pool::{Pool, PoolOptions};
 use pgsteward::{Error, Result, Role};

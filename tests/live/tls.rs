@@ -6,15 +6,31 @@ use crate::tls_certificates::{Authority, Certificate, openssl};
 use crate::tls_world::{End, MODES, NAMED, World, by_psql, by_us, question};
 use pgsteward::Cluster;
 use std::fs::{self, Permissions};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Lets everybody in, with TLS and without.
 const OPEN: &str = "host all all 127.0.0.1/32 trust";
 /// The modes in which there is a handshake, if the server can.
 const WITH_TLS: [&str; 4] = ["prefer", "require", "verify-ca", "verify-full"];
 const PLAIN_LEAF: &str = "basicConstraints = CA:FALSE";
+
+/// How much is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What every run of the tests has time for.
+    Bounded,
+    /// Every case in every mode.
+    Whole,
+}
+
+impl Extent {
+    fn modes<'m>(self, bounded: &'m [&'m str]) -> &'m [&'m str] {
+        if self == Self::Whole { &MODES } else { bounded }
+    }
+}
 
 /// What was tried, and where we and psql differ.
 struct Comparison<'w> {
@@ -85,7 +101,7 @@ fn with(certificate: &Certificate, key: &str) -> String {
     format!("sslcert={} sslkey={key}", certificate.certificate)
 }
 
-fn names(world: &World, modes: &[&str]) {
+fn names(world: &World, extent: Extent) {
     let directory = world.directory();
     let root = Authority::root(&directory, "root");
     let alternative = |names: &str| format!("subjectAltName = {names}");
@@ -105,7 +121,7 @@ fn names(world: &World, modes: &[&str]) {
         ("address as name", "x", "DNS:127.0.0.1", &["127.0.0.1"]),
         ("mail", "db.example.com", "email:a@example.com", &["db.example.com"]),
     ];
-    let mut comparison = Comparison::new(world, modes);
+    let mut comparison = Comparison::new(world, extent.modes(&["verify-full"]));
     for (number, (case, common_name, alternatives, hosts)) in cases.iter().enumerate() {
         let extensions = if alternatives.is_empty() { PLAIN_LEAF.into() } else { alternative(alternatives) };
         let certificate = root.sign(&format!("name{number}"), common_name, &extensions);
@@ -120,16 +136,16 @@ fn names(world: &World, modes: &[&str]) {
 #[test]
 fn the_name_of_the_host_is_looked_for_where_libpq_looks() {
     let Some(world) = World::shared() else { return };
-    names(&world, &["verify-full"]);
+    names(&world, Extent::Bounded);
 }
 
-fn chains(world: &World, modes: &[&str]) {
+fn chains(world: &World, extent: Extent) {
     let directory = world.directory();
     let (root, other) = (Authority::root(&directory, "root"), Authority::root(&directory, "other"));
     let intermediate = root.intermediate("intermediate");
     let trusted = trusting(&root.certificate());
     let named = "subjectAltName = DNS:db.example.com";
-    let mut comparison = Comparison::new(world, modes);
+    let mut comparison = Comparison::new(world, extent.modes(&["prefer", "require", "verify-full"]));
 
     comparison.server("right", Some(&root.sign("right", "x", named)), OPEN);
     comparison.same("root", &trusted);
@@ -166,10 +182,10 @@ fn chains(world: &World, modes: &[&str]) {
 #[test]
 fn a_chain_of_certificates_is_verified_as_by_libpq() {
     let Some(world) = World::shared() else { return };
-    chains(&world, &["prefer", "require", "verify-full"]);
+    chains(&world, Extent::Bounded);
 }
 
-fn revocations(world: &World, modes: &[&str]) {
+fn revocations(world: &World, extent: Extent) {
     let directory = world.directory();
     let (root, other) = (Authority::root(&directory, "root"), Authority::root(&directory, "other"));
     let trusted = trusting(&root.certificate());
@@ -181,7 +197,7 @@ fn revocations(world: &World, modes: &[&str]) {
     fs::copy(&list, lists.join("root.crl")).unwrap();
     openssl(&directory, &["rehash", "lists"]);
     let in_directory = format!("{trusted} sslcrl='' sslcrldir={}", lists.display());
-    let mut comparison = Comparison::new(world, modes);
+    let mut comparison = Comparison::new(world, extent.modes(&["prefer", "verify-ca"]));
     for (setup, certificate) in [("good", &right), ("revoked", &revoked)] {
         comparison.server(setup, Some(certificate), OPEN);
         comparison.same("no list", &trusted);
@@ -198,10 +214,10 @@ fn revocations(world: &World, modes: &[&str]) {
 #[test]
 fn what_was_revoked_is_refused_as_by_libpq() {
     let Some(world) = World::shared() else { return };
-    revocations(&world, &["prefer", "verify-ca"]);
+    revocations(&world, Extent::Bounded);
 }
 
-fn clients(world: &World, modes: &[&str], setups: &[(&str, &str)]) {
+fn clients(world: &World, extent: Extent) {
     let directory = world.directory();
     let (root, other) = (Authority::root(&directory, "root"), Authority::root(&directory, "other"));
     let server = root.sign("server", "x", "subjectAltName = DNS:db.example.com");
@@ -216,8 +232,13 @@ fn clients(world: &World, modes: &[&str], setups: &[(&str, &str)]) {
         fs::set_permissions(directory.join(file), Permissions::from_mode(mode)).unwrap();
     }
     let keyed = |file: &str| format!("{trusted} {}", with(&own, directory.join(file).to_str().unwrap()));
-    let mut comparison = Comparison::new(world, modes);
-    for (setup, rules) in setups {
+    let mut comparison = Comparison::new(world, extent.modes(&["allow", "prefer", "require"]));
+    let setups = [
+        ("cert, or without TLS", "hostssl all all 127.0.0.1/32 cert\nhostnossl all all 127.0.0.1/32 trust"),
+        ("cert", "hostssl all all 127.0.0.1/32 cert"),
+        ("clientcert", "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca"),
+    ];
+    for (setup, rules) in setups.iter().take(if extent == Extent::Whole { 3 } else { 1 }) {
         comparison.server(setup, Some(&server), rules);
         comparison.same("none", &trusted);
         comparison.same("own", &keyed("own.key"));
@@ -258,25 +279,19 @@ fn owned_by_root(path: &Path) -> bool {
     fs::metadata(path).unwrap().uid() == 0
 }
 
-const CLIENT_RULES: [(&str, &str); 3] = [
-    ("cert, or without TLS", "hostssl all all 127.0.0.1/32 cert\nhostnossl all all 127.0.0.1/32 trust"),
-    ("cert", "hostssl all all 127.0.0.1/32 cert"),
-    ("clientcert", "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca"),
-];
-
 #[test]
 fn a_client_shows_its_certificate_as_with_libpq() {
     let Some(world) = World::shared() else { return };
-    clients(&world, &["allow", "prefer", "require"], &CLIENT_RULES[..1]);
+    clients(&world, Extent::Bounded);
 }
 
-fn access(world: &World, modes: &[&str]) {
+fn access(world: &World, extent: Extent) {
     let directory = world.directory();
     let (root, other) = (Authority::root(&directory, "root"), Authority::root(&directory, "other"));
     let server = root.sign("server", "x", "subjectAltName = DNS:db.example.com");
     let app = trusting(&root.certificate()) + " user=app";
-    let mut comparison = Comparison::new(world, modes);
-    for (setup, rules) in [
+    let mut comparison = Comparison::new(world, extent.modes(&["allow", "prefer", "require"]));
+    let setups = [
         ("hostssl", "hostssl all all 127.0.0.1/32 scram-sha-256"),
         ("hostnossl", "hostnossl all all 127.0.0.1/32 scram-sha-256"),
         ("TLS rejected", "hostssl all all 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 scram-sha-256"),
@@ -284,14 +299,15 @@ fn access(world: &World, modes: &[&str]) {
         ("host", "host all all 127.0.0.1/32 scram-sha-256"),
         ("password", "host all all 127.0.0.1/32 password"),
         ("trust", OPEN),
-    ] {
+    ];
+    for (setup, rules) in setups.iter().take(if extent == Extent::Whole { 7 } else { 4 }) {
         comparison.server(setup, Some(&server), rules);
         comparison.same("password", &format!("{app} password=secret"));
         comparison.same("wrong password", &format!("{app} password=wrong"));
         comparison.same("bound", &format!("{app} password=secret channel_binding=require"));
-        comparison.same("not bound", &format!("{app} password=secret channel_binding=disable"));
         comparison.same("another root", &(trusting(&other.certificate()) + " user=app password=secret"));
-        if modes.len() == MODES.len() {
+        if extent == Extent::Whole {
+            comparison.same("not bound", &format!("{app} password=secret channel_binding=disable"));
             comparison.same("no password", &app);
             comparison.same("no database", &format!("{app} password=secret dbname=nowhere"));
             comparison.same("no role", &format!("{app} password=secret user=nobody"));
@@ -309,18 +325,18 @@ fn access(world: &World, modes: &[&str]) {
 #[test]
 fn rules_of_the_server_and_fallbacks_end_as_with_libpq() {
     let Some(world) = World::shared() else { return };
-    access(&world, &["allow", "prefer", "verify-full"]);
+    access(&world, Extent::Bounded);
 }
 
 #[test]
 #[ignore = "a campaign of some minutes: every mode with every case of the tests here"]
 fn every_mode_ends_as_with_libpq() {
     let Some(world) = World::shared() else { return };
-    names(&world, &MODES);
-    chains(&world, &MODES);
-    revocations(&world, &MODES);
-    clients(&world, &MODES, &CLIENT_RULES);
-    access(&world, &MODES);
+    names(&world, Extent::Whole);
+    chains(&world, Extent::Whole);
+    revocations(&world, Extent::Whole);
+    clients(&world, Extent::Whole);
+    access(&world, Extent::Whole);
 }
 
 #[test]
@@ -398,6 +414,24 @@ fn direct_negotiation_takes_postgresql_17() {
     assert_eq!(said.contains("not for \"b\""), world.server.major() >= 17, "{said}");
     let (end, said) = by_us(&world.parameters("prefer", &direct));
     assert!(end == End::Refused && said.contains("sslnegotiation"), "{said}");
+}
+
+#[test]
+fn a_server_that_speaks_another_protocol_in_tls_is_refused() {
+    let Some(world) = World::shared() else { return };
+    let directory = world.directory();
+    let certificate = Authority::root(&directory, "root").sign("server", "x", "subjectAltName = DNS:db.example.com");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut other = Command::new("openssl");
+    other.args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}")]);
+    other.args(["-cert", &certificate.certificate, "-key", &certificate.key]);
+    let mut other = other.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let given = format!("{NAMED} sslnegotiation=direct port={port}");
+    let (end, said) = by_us(&world.parameters("require", &given));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(end == End::Refused && said.contains("did not say that it speaks PostgreSQL's protocol"), "{said}");
 }
 
 #[test]

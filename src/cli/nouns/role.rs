@@ -55,12 +55,13 @@ fn new_password(name: &str) -> Result<String, Failure> {
     let failed = |error| Failure::io("read the password", error);
     if !io::stdin().is_terminal() {
         let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line).map_err(failed)? == 0 {
+        if interrupt::while_asking(|| io::stdin().lock().read_line(&mut line)).map_err(failed)? == 0 {
             return Err(Failure::Declined("nothing was done: there was no password (end of input)".into()));
         }
         return Ok(line.trim_end_matches(['\n', '\r']).to_owned());
     }
-    let ask = |prompt: &str| interrupt::while_asking(|| rpassword::prompt_password(prompt)).map_err(failed);
+    let ask =
+        |prompt: &str| interrupt::while_asking_for_a_secret(|| rpassword::prompt_password(prompt)).map_err(failed);
     let (first, second) = (ask(&format!("New password of role {name:?}: "))?, ask("Again: ")?);
     match first == second {
         true => Ok(first),
