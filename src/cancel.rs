@@ -27,7 +27,8 @@ impl Canceller {
     /// ([Canceling Requests in Progress](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS)).
     ///
     /// # Errors
-    /// [`Error::Connection`] if the server cannot be asked; the other connections were asked.
+    /// [`Error::Connection`] if the server cannot be asked, or does not answer within `connect_timeout` (30 seconds where it
+    /// is not given); the other connections were asked.
     pub fn cancel(&self) -> Result<()> {
         self.family.count_cancel();
         let members = self.family.living();

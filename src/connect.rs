@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use crate::sql::Ident;
 use crate::version::{OLDEST, ServerVersion};
-use postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
+use postgres::{CancelToken, Client, Config, SimpleQueryMessage, SimpleQueryRow};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,9 +25,13 @@ mod tls_parameters;
 pub use options::{ConnectOptions, Retries};
 pub use parameters::ConnectionParameters;
 #[cfg(not(feature = "tls"))]
-pub(crate) use plain::{cancel, dial};
+pub(crate) use plain::dial;
+#[cfg(not(feature = "tls"))]
+use plain::send_cancel;
 #[cfg(feature = "tls")]
-pub(crate) use tls::{cancel, dial};
+pub(crate) use tls::dial;
+#[cfg(feature = "tls")]
+use tls::send_cancel;
 pub(crate) use tls_parameters::TlsParameters;
 
 /// A connection string that says the same, but for the database.
@@ -80,6 +84,18 @@ pub(crate) fn open(parameters: &ConnectionParameters, options: &ConnectOptions) 
             Err(failure) => return Err(failure.error),
         }
     }
+}
+
+/// Asks the server to cancel what a connection is doing. It takes no longer than connecting may take.
+///
+/// # Errors
+/// [`Error::Connection`] if the server cannot be asked.
+pub(crate) fn cancel(token: CancelToken, reached: Option<Reached>) -> Result<()> {
+    let action = "cancel a statement";
+    let given = reached.as_ref().and_then(|reached| reached.config.get_connect_timeout().copied());
+    let sent =
+        attempt::within(given.unwrap_or(attempt::DEADLINE), action, move || send_cancel(&token, reached.as_ref()))?;
+    sent.map_err(|error| no_connection(action, &error))
 }
 
 /// Sees what a new connection is connected to.

@@ -192,7 +192,7 @@ impl Session {
     /// Asks the server to cancel what the connection that there is now is doing.
     pub(crate) fn cancel(&self) -> Result<()> {
         let Current { cancel, reached } = self.current();
-        connect::cancel(&cancel, reached.as_ref()).map_err(|error| Error::driver("cancel a statement", &error))
+        connect::cancel(cancel, reached)
     }
 
     fn current(&self) -> Current {

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long one attempt may take where `connect_timeout` does not say.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why there is no connection, and what may come next.
 pub(super) struct Failure {
@@ -39,6 +39,19 @@ enum Next {
 impl Failure {
     fn last(error: Error) -> Self {
         Self { error, next: Next::Nothing, passing: false }
+    }
+
+    /// No answer in time, or no thread to wait for one.
+    fn of_waiting(error: Error) -> Self {
+        match &error {
+            Error::Connection { .. } => Self { error, next: Next::Address, passing: true },
+            _ => Self::last(error),
+        }
+    }
+
+    /// After a server has let us in: nothing else is tried, but the connection may have been lost.
+    fn of_arriving(error: Error) -> Self {
+        Self { passing: matches!(error, Error::Connection { .. }), next: Next::Nothing, error }
     }
 
     /// What libpq goes on after: nobody there, no answer in time, a server that is starting up or shutting down. After a
@@ -133,7 +146,8 @@ impl Attempts<'_> {
     fn look_up(&self, endpoint: Endpoint) -> Result<Vec<Endpoint>, Failure> {
         let Endpoint::Name(name) = endpoint else { return Ok(vec![endpoint]) };
         let action = format!("connect to host={name}");
-        let found = within(self.timeout, &action, move || (name.as_str(), 0).to_socket_addrs())?;
+        let found =
+            within(self.timeout, &action, move || (name.as_str(), 0).to_socket_addrs()).map_err(Failure::of_waiting)?;
         let addresses = found.map(|found| found.map(|address| address.ip()).collect::<Vec<IpAddr>>());
         let reason = match addresses {
             Ok(mut addresses) if !addresses.is_empty() => {
@@ -167,7 +181,8 @@ impl Attempts<'_> {
         let action = format!("connect to {}", target_text(place, endpoint, &config));
         let reached = Reached { config, tls, host };
         let (role, doing) = (self.options.role.clone(), action.clone());
-        let outcome = within(self.timeout, &action, move || one(reached, target, role.as_deref(), &doing))?;
+        let outcome = within(self.timeout, &action, move || one(reached, target, role.as_deref(), &doing))
+            .map_err(Failure::of_waiting)?;
         outcome.map_err(|failure| self.explained(failure, found))
     }
 
@@ -195,15 +210,15 @@ impl Attempts<'_> {
 fn one(reached: Reached, target: TargetSession, role: Option<&str>, action: &str) -> Result<Opened, Failure> {
     let started = std::time::Instant::now();
     let mut client = dial(&reached.config, &reached.tls, &reached.host, action).map_err(Failure::of_dialling)?;
-    let facts = arrive(&mut client, &reached, started, action).map_err(Failure::last)?;
+    let facts = arrive(&mut client, &reached, started, action).map_err(Failure::of_arriving)?;
     if target != TargetSession::Any {
-        let session = session(&mut client, action).map_err(Failure::last)?;
+        let session = session(&mut client, action).map_err(Failure::of_arriving)?;
         if let Some(objection) = target.objection(session) {
             let error = Error::Connection { action: action.into(), reason: objection.into() };
             return Err(Failure { error, next: Next::Host, passing: true });
         }
     }
-    super::become_role(&mut client, role).map_err(Failure::last)?;
+    super::become_role(&mut client, role).map_err(Failure::of_arriving)?;
     Ok(Opened { client, facts, reached })
 }
 
@@ -222,21 +237,20 @@ fn session(client: &mut Client, action: &str) -> Result<Session> {
 
 /// Does something on a thread of its own, and waits for it no longer than a time: the driver's timeout covers neither a
 /// server that accepts and stays silent nor a slow look-up of names. A thread that is left behind stays as long as that does.
-fn within<R: Send + 'static>(
+pub(super) fn within<R: Send + 'static>(
     timeout: Duration,
     action: &str,
     work: impl FnOnce() -> R + Send + 'static,
-) -> Result<R, Failure> {
+) -> Result<R> {
     let (sender, receiver) = mpsc::channel();
     let run = move || {
         let _ = sender.send(work());
     };
     let thread = thread::Builder::new().name("pgsteward-connect".into()).spawn(run);
-    thread.map_err(|error| Failure::last(Error::io(action, error)))?;
+    thread.map_err(|error| Error::io(action, error))?;
     receiver.recv_timeout(timeout).map_err(|_| {
         let reason = format!("no answer within {} seconds (connect_timeout)", timeout.as_secs_f32());
-        let error = Error::Connection { action: action.into(), reason };
-        Failure { error, next: Next::Address, passing: true }
+        Error::Connection { action: action.into(), reason }
     })
 }
 
@@ -248,7 +262,8 @@ fn target_text(place: &Place, endpoint: &Endpoint, config: &Config) -> String {
         Endpoint::Name(name) => parts.push(format!("host={name}")),
         Endpoint::Address(address) => {
             let address = address.to_string();
-            let name = place.host.as_ref().filter(|name| **name != address);
+            // What has an @ in it is perhaps the end of a password.
+            let name = place.host.as_ref().filter(|name| **name != address && !name.contains('@'));
             parts.extend(name.map(|name| format!("host={name}")));
             parts.push(format!("{}={address}", if name.is_some() { "hostaddr" } else { "host" }));
         }

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn configured(text: &str) -> Result<Config> {
-        let parameters = ConnectionParameters::read(text, &|_| None)?;
+        let parameters = ConnectionParameters::read(text, &[], &|_| None)?;
         base(&parameters, &ConnectOptions::new(), Duration::from_secs(1))
     }
 
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn one_attempt_has_one_host() {
-        let parameters = ConnectionParameters::read("user=x host=a,b port=1,2", &|_| None).unwrap();
+        let parameters = ConnectionParameters::read("user=x host=a,b port=1,2", &[], &|_| None).unwrap();
         let base = base(&parameters, &ConnectOptions::new(), Duration::ZERO).unwrap();
         let places = places(parameters.values()).unwrap();
         let config = towards(&base, &places[1], &Endpoint::Address("::1".parse().unwrap()), 2);

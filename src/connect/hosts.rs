@@ -104,7 +104,7 @@ impl Place {
                 Err(Wrong::All(Error::unsupported("an abstract Unix socket", "a directory of a socket, or a host")))
             }
             // It is not repeated: what stands before the @ may be a piece of a password.
-            host if host.contains('@') && !host.starts_with('/') => Err(Wrong::All(Error::invalid(
+            host if has_stray_at(host) => Err(Wrong::All(Error::invalid(
                 "host among the connection parameters",
                 "it contains an @; in a URL, an @ in a user's name or a password is written %40",
             ))),
@@ -118,6 +118,11 @@ impl Place {
         let named = self.host.as_deref().or(self.address.as_deref());
         named.filter(|host| *host != socket_directory()).unwrap_or("localhost")
     }
+}
+
+/// Whether there is an `@` that no host has: what stands before it is perhaps the end of a password.
+pub(super) fn has_stray_at(host: &str) -> bool {
+    host.contains('@') && !host.starts_with('/')
 }
 
 /// A whole number as libpq reads it: blanks around it and a sign may be there.

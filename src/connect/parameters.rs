@@ -27,15 +27,15 @@ use std::time::Duration;
 /// ```
 ///
 /// A driver's [`Config`] is another way to say them. It takes nothing from files and the environment.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ConnectionParameters {
     values: Parameters,
     /// Where the files are that count when none was named. None of a driver's configuration.
     home: Option<PathBuf>,
     /// `connect_timeout`, where a driver's configuration says it in parts of seconds.
     timeout: Option<Duration>,
-    /// Why a driver's configuration cannot be used.
-    refused: Option<Error>,
+    /// Why a driver's configuration cannot be used, by the keyword that would have to be set.
+    refused: Vec<(&'static str, Error)>,
 }
 
 impl ConnectionParameters {
@@ -50,12 +50,35 @@ impl ConnectionParameters {
     /// libpq refuses; [`Error::NotFound`] for an unknown service; [`Error::Io`] for a service file that cannot be read;
     /// [`Error::Unsupported`] for what libpq can do and this cannot.
     pub fn parse(text: &str) -> Result<Self> {
-        Self::read(text, &variable)
+        Self::parse_with(text, &[])
     }
 
-    pub(super) fn read(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        let values = complete(conninfo::parse(text)?, variable)?;
-        let parameters = Self { values, home: variable("HOME").map(PathBuf::from), timeout: None, refused: None };
+    /// As [`parse`](ConnectionParameters::parse), with parameters that count before those of the text, as the options of a
+    /// command line do. `service` may be among them. All are looked at together, so that their order does not matter.
+    ///
+    /// ```
+    /// use pgsteward::ConnectionParameters;
+    ///
+    /// let over = [("host", "db1,db2"), ("port", "7,8")];
+    /// let parameters = ConnectionParameters::parse_with("postgresql://app@db/shop", &over)?;
+    /// assert_eq!((parameters.get("host"), parameters.get("dbname")), (Some("db1,db2"), Some("shop")));
+    /// # Ok::<(), pgsteward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`parse`](ConnectionParameters::parse).
+    pub fn parse_with(text: &str, over: &[(&str, &str)]) -> Result<Self> {
+        Self::read(text, over, &variable)
+    }
+
+    pub(super) fn read(text: &str, over: &[(&str, &str)], variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let mut given = conninfo::parse(text)?;
+        for (keyword, value) in over {
+            known(keyword)?;
+            given.insert((*keyword).to_owned(), (*value).to_owned());
+        }
+        let (values, home) = (complete(given, variable)?, variable("HOME").map(PathBuf::from));
+        let parameters = Self { values, home, timeout: None, refused: Vec::new() };
         parameters.check()?;
         Ok(parameters)
     }
@@ -67,28 +90,24 @@ impl ConnectionParameters {
     }
 
     /// Sets a parameter, over what there was. `service` has had its effect in [`parse`](ConnectionParameters::parse), and
-    /// cannot be set.
+    /// cannot be set. What comes of it has to fit together after each: for lists of hosts and ports, say, `port` is set to
+    /// nothing before `host`; or [`parse_with`](ConnectionParameters::parse_with) is given all.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a keyword that is not libpq's, and for a value that libpq refuses; [`Error::Unsupported`] for what
     /// libpq can do and this cannot. Nothing was set then.
     pub fn set(&mut self, keyword: &str, value: &str) -> Result<()> {
-        if keywords::find(keyword).is_none() || keyword == "service" {
-            let why = if keyword == "service" {
-                "it counts in ConnectionParameters::parse alone"
-            } else {
-                "libpq has no such one"
-            };
-            return Err(Error::invalid(format!("connection parameter {keyword:?}"), why));
-        }
-        if value.contains('\0') {
-            return Err(Error::invalid(format!("connection parameter {keyword}"), "it contains a NUL byte"));
+        known(keyword)?;
+        if keyword == "service" {
+            let why = "it counts in ConnectionParameters::parse and parse_with alone";
+            return Err(Error::invalid("connection parameter \"service\"", why));
         }
         let mut changed = self.clone();
         changed.values.insert(keyword.into(), value.into());
         if keyword == "connect_timeout" {
             changed.timeout = None;
         }
+        changed.refused.retain(|(refused, _)| *refused != keyword);
         changed.check()?;
         *self = changed;
         Ok(())
@@ -101,11 +120,17 @@ impl ConnectionParameters {
         there
     }
 
-    /// The same parameters for one server of the list.
+    /// The same parameters for one server of the list. A socket's directory is named, also where it was the default: client
+    /// programs may have been built with another one.
     pub(crate) fn only(&self, reached: &Reached) -> Self {
         let mut there = self.clone();
         let address = reached.config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default();
-        there.give("host", &reached.host);
+        let socket = reached.config.get_hosts().iter().find_map(|host| match host {
+            #[cfg(unix)]
+            Host::Unix(path) => path.to_str(),
+            Host::Tcp(_) => None,
+        });
+        there.give("host", socket.unwrap_or(&reached.host));
         there.give("hostaddr", address);
         there.give("port", reached.config.get_ports().first().copied().unwrap_or(5432));
         there
@@ -113,6 +138,9 @@ impl ConnectionParameters {
 
     /// What can be said of them without looking at files.
     fn check(&self) -> Result<()> {
+        if let Some((keyword, _)) = self.values.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(Error::invalid(format!("connection parameter {keyword}"), "it contains a NUL byte"));
+        }
         keywords::check(&self.values)?;
         hosts::places(&self.values)?;
         hosts::order(&self.values)?;
@@ -149,14 +177,24 @@ impl ConnectionParameters {
     /// # Errors
     /// Why a driver's configuration cannot be used.
     pub(super) fn usable(&self) -> Result<&Self> {
-        self.refused.clone().map_or(Ok(self), Err)
+        self.refused.first().map_or(Ok(self), |(_, error)| Err(error.clone()))
     }
 }
 
 impl fmt::Display for ConnectionParameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In a URL, a password with a / or an @ that were not written %2F, %40 ends up here.
+        let misread = self
+            .values
+            .get("port")
+            .is_some_and(|port| port.split(',').any(|port| !port.is_empty() && hosts::number(port).is_none()));
         let shown = |(name, value): (&String, &String)| {
-            let hidden = keywords::is_secret(name) && !value.is_empty();
+            let secret = match name.as_str() {
+                "host" => value.split(',').any(hosts::has_stray_at),
+                "port" | "dbname" => misread,
+                name => keywords::is_secret(name),
+            };
+            let hidden = secret && !value.is_empty();
             (name.clone(), if hidden { "********".to_owned() } else { value.clone() })
         };
         f.write_str(&conninfo::print(&self.values.iter().map(shown).collect()))
@@ -182,10 +220,10 @@ impl std::str::FromStr for ConnectionParameters {
 /// callback is not kept. A password or a path that is not UTF-8, or a path with a comma in it, is refused when connecting.
 impl From<Config> for ConnectionParameters {
     fn from(config: Config) -> Self {
-        let mut parameters = Self { timeout: config.get_connect_timeout().copied(), ..Self::default() };
-        if let Err(error) = parameters.take_place(&config) {
-            parameters.refused = Some(error);
-        }
+        let timeout = config.get_connect_timeout().copied();
+        let mut parameters = Self { values: Parameters::new(), home: None, timeout, refused: Vec::new() };
+        parameters.take_place(&config);
+        parameters.take_password(&config);
         parameters.take_rest(&config);
         parameters
     }
@@ -196,32 +234,22 @@ impl ConnectionParameters {
         self.values.insert(keyword.into(), value.to_string());
     }
 
-    fn take_place(&mut self, config: &Config) -> Result<()> {
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(Error::invalid(
-                "connection parameters",
-                "they name no host: host=..., or a directory of a Unix socket",
-            ));
-        }
-        let mut hosts = Vec::new();
-        for host in config.get_hosts() {
-            let name = match host {
-                Host::Tcp(name) => Some(name.as_str()),
-                #[cfg(unix)]
-                Host::Unix(path) => path.to_str(),
-            };
-            let listed = name.filter(|name| !name.contains(','));
-            hosts.push(listed.ok_or_else(|| Error::invalid("host", "it is not UTF-8, or contains a comma"))?);
+    fn take_place(&mut self, config: &Config) {
+        match host_list(config) {
+            Ok(hosts) => self.give("host", hosts),
+            Err(error) => self.refused.push(("host", error)),
         }
         let list = |values: Vec<String>| values.join(",");
-        self.give("host", hosts.join(","));
         self.give("hostaddr", list(config.get_hostaddrs().iter().map(ToString::to_string).collect()));
         self.give("port", list(config.get_ports().iter().map(ToString::to_string).collect()));
-        if let Some(password) = config.get_password() {
-            let text = std::str::from_utf8(password).map_err(|_| Error::invalid("password", "it is not UTF-8"))?;
-            self.give("password", text);
+    }
+
+    fn take_password(&mut self, config: &Config) {
+        match config.get_password().map(std::str::from_utf8) {
+            None => {}
+            Some(Ok(password)) => self.give("password", password),
+            Some(Err(_)) => self.refused.push(("password", Error::invalid("password", "it is not UTF-8"))),
         }
-        Ok(())
     }
 
     fn take_rest(&mut self, config: &Config) {
@@ -281,12 +309,39 @@ impl ConnectionParameters {
     }
 }
 
+fn host_list(config: &Config) -> Result<String> {
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        let why = "they name no host: host=..., or a directory of a Unix socket";
+        return Err(Error::invalid("connection parameters", why));
+    }
+    let mut hosts = Vec::new();
+    for host in config.get_hosts() {
+        let name = match host {
+            Host::Tcp(name) => Some(name.as_str()),
+            #[cfg(unix)]
+            Host::Unix(path) => path.to_str(),
+        };
+        let listed = name.filter(|name| !name.contains(','));
+        hosts.push(listed.ok_or_else(|| Error::invalid("host", "it is not UTF-8, or contains a comma"))?);
+    }
+    Ok(hosts.join(","))
+}
+
+/// # Errors
+/// [`Error::Invalid`] for what is none of libpq's keywords.
+fn known(keyword: &str) -> Result<()> {
+    match keywords::find(keyword) {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid(format!("connection parameter {keyword:?}"), "libpq has no such one")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<ConnectionParameters> {
-        ConnectionParameters::read(text, &|_| None)
+        ConnectionParameters::read(text, &[], &|_| None)
     }
 
     #[test]
@@ -302,6 +357,18 @@ mod tests {
                 assert!(!printed.contains("eim") && printed.contains("password='********'"), "{printed}");
             }
         }
+        // Nor what is left of one in a URL that does not say %40 and %2F.
+        for text in [
+            "postgresql://app:x@geheim@db/shop",
+            "postgresql://app:x@a,geheim@db/shop",
+            "postgresql://app:geh/eim@db/shop",
+            "postgresql://app:geh/eim@db/geheim",
+        ] {
+            let printed = read(text).unwrap().to_string();
+            assert!(!printed.contains("eim") && printed.contains("********"), "{printed}");
+        }
+        let printed = read("host=/run/a@b,db port=5432,+1 dbname=a@b").unwrap().to_string();
+        assert_eq!(printed, "dbname='a@b' host='/run/a@b,db' port='5432,+1'");
         // What is wrong is not repeated either.
         for text in [
             "postgresql://app:geheim@x@db/shop?sslmode=geheim",
@@ -351,7 +418,47 @@ mod tests {
         parameters.usable().unwrap().check().unwrap();
         let mut odd = Config::new();
         odd.host("db").password([255_u8]);
-        assert!(ConnectionParameters::from(odd).usable().is_err());
+        odd.host("a,b");
+        let mut odd = ConnectionParameters::from(odd);
+        for keyword in ["host", "password"] {
+            assert!(odd.usable().is_err());
+            odd.set(keyword, "x").unwrap();
+        }
+        odd.usable().unwrap();
         assert!(ConnectionParameters::from(Config::new()).usable().is_err());
+    }
+
+    #[test]
+    fn what_is_given_over_a_text_counts_before_it_whatever_the_text_is() {
+        let over = [("user", "a&b"), ("port", "7,8"), ("host", "c,d"), ("dbname", "it's")];
+        for text in [
+            "",
+            "host=db user=x port=9",
+            r"host=a,b port=1,2 application_name=x\",
+            "postgresql://x:p?w@db/shop",
+            "postgresql://a:1,b:2/?sslmode=disable",
+        ] {
+            let parameters = ConnectionParameters::read(text, &over, &|_| None).unwrap();
+            for (keyword, value) in over {
+                assert_eq!(parameters.get(keyword), Some(value), "{text} {keyword}");
+            }
+        }
+        let wrong = ConnectionParameters::read("", &[("hots", "x")], &|_| None).unwrap_err();
+        assert!(wrong.to_string().contains("hots"), "{wrong}");
+        for over in [("user", "\0"), ("sslcert", "/x\0")] {
+            assert!(ConnectionParameters::read("", &[over], &|_| None).is_err());
+        }
+        assert!(read("sslrootcert='/x\0'").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_socket_that_was_reached_is_named() {
+        let mut config = Config::new();
+        config.host_path("/run/pg").port(7);
+        let parameters = read("host=,db port=7").unwrap();
+        let reached = Reached { config, tls: parameters.tls_of_socket().unwrap(), host: String::new() };
+        let there = parameters.only(&reached);
+        assert_eq!((there.get("host"), there.get("port")), (Some("/run/pg"), Some("7")));
     }
 }

@@ -26,6 +26,9 @@ pub(crate) fn dial(config: &Config, tls: &super::TlsParameters, _host: &str, act
 
 /// Asks the server to cancel what a connection is doing.
 #[cfg(not(feature = "tls"))]
-pub(crate) fn cancel(token: &postgres::CancelToken, _reached: Option<&super::Reached>) -> Result<(), postgres::Error> {
+pub(super) fn send_cancel(
+    token: &postgres::CancelToken,
+    _reached: Option<&super::Reached>,
+) -> Result<(), postgres::Error> {
     token.cancel_query(NoTls)
 }

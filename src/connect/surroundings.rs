@@ -10,9 +10,11 @@ use super::tls_parameters::text;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// A variable of the environment. An empty `HOME` is none: the files in it would be those of the current directory.
+/// A variable of the environment. An empty `HOME` is none: the files in it would be those of the current directory. One
+/// that is not UTF-8 is not left out: what guards a connection is refused then, and a file is not found.
 pub(super) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| name != "HOME" || !value.is_empty())
+    let value = std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    value.filter(|value| name != "HOME" || !value.is_empty())
 }
 
 /// Variables that are settings of the session, and no parameters

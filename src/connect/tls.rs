@@ -47,7 +47,7 @@ pub(crate) fn dial(config: &Config, tls: &TlsParameters, host: &str, action: &st
 
 /// Asks the server to cancel what a connection is doing: with TLS, if that connection was made with it or would have been
 /// had the server been able to. What the certificate has to be is the same.
-pub(crate) fn cancel(token: &CancelToken, reached: Option<&Reached>) -> Result<(), postgres::Error> {
+pub(super) fn send_cancel(token: &CancelToken, reached: Option<&Reached>) -> Result<(), postgres::Error> {
     match reached {
         // The token knows the mode in which its connection was made.
         Some(reached) => token.cancel_query(Connector::new(&reached.tls, &reached.host)),

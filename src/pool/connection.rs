@@ -40,7 +40,7 @@ impl Connection {
     /// would do so here. So the server is asked to stop, and a thread waits for it.
     pub(super) fn end(self) {
         elsewhere(move || {
-            let _ = connect::cancel(&self.client.cancel_token(), Some(&self.known.reached));
+            let _ = connect::cancel(self.client.cancel_token(), Some(self.known.reached.clone()));
             drop(self);
         });
     }

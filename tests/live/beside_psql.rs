@@ -1,7 +1,9 @@
 //! The same connection parameters for psql and for this crate, with the same environment and files, and what came of them.
 use pgsteward::{Cluster, Error};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -29,7 +31,7 @@ fn installed() -> PathBuf {
 /// A home directory, gone at the end, and variables.
 pub struct Surroundings {
     home: PathBuf,
-    variables: Vec<(String, String)>,
+    variables: Vec<(String, OsString)>,
 }
 
 impl Surroundings {
@@ -57,9 +59,14 @@ impl Surroundings {
     /// Sets variables, instead of those that were set before.
     pub fn set(&mut self, variables: &[(&str, &str)]) -> &Self {
         let home = self.home.to_str().unwrap();
-        let set = |(name, value): &(&str, &str)| ((*name).to_owned(), value.replace("HOME", home));
+        let set = |(name, value): &(&str, &str)| ((*name).to_owned(), value.replace("HOME", home).into());
         self.variables = variables.iter().map(set).collect();
         self
+    }
+
+    /// Sets a variable besides, to what may be no text.
+    pub fn set_bytes(&mut self, name: &str, value: &[u8]) {
+        self.variables.push((name.to_owned(), OsStr::from_bytes(value).to_owned()));
     }
 
     fn give(&self, command: &mut Command) {

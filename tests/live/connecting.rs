@@ -5,7 +5,8 @@ use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, ConnectOptions, ConnectionParameters, Error, Retries};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,27 @@ fn refuser(code: &'static str) -> u16 {
 /// A port at which nobody listens.
 fn dead() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Passes on all connections to another port; once it is silent, new ones are taken and nothing is said.
+fn forward(listener: TcpListener, to: u16, silent: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let client = stream.unwrap();
+            if silent.load(Ordering::Acquire) {
+                kept.push(client);
+                continue;
+            }
+            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
 }
 
 /// A case: the variables, the text, and the major version of libpq that first understands it so.
@@ -596,7 +618,9 @@ fn p103_what_passes_is_tried_again_and_nothing_else() {
         assert!(!again || started.elapsed() >= Duration::from_millis(160));
         (error, again)
     };
-    for passing in [dead(), refuser("57P03"), refuser("53300"), speaker(|_| {})] {
+    // Lets in whoever comes, and hangs up.
+    let welcome = || speaker(|stream| drop(stream.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I")));
+    for passing in [dead(), refuser("57P03"), refuser("53300"), speaker(|_| {}), welcome()] {
         let (error, again) = attempts(&format!("host=127.0.0.1 port={passing} user=app dbname=shop"));
         assert!(again, "{error}");
         let target = format!("connect to host=127.0.0.1 port={passing} dbname=shop user=app");
@@ -635,18 +659,7 @@ fn p103_a_server_that_comes_up_later_is_reached() {
     });
     receiver.recv().unwrap();
     // A way to the server that is there only now.
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (client, server) = (stream.unwrap(), TcpStream::connect(("127.0.0.1", real)).unwrap());
-            for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
-                thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Both);
-                });
-            }
-        }
-    });
+    forward(TcpListener::bind(("127.0.0.1", port)).unwrap(), real, Arc::default());
     assert_eq!(waiting.join().unwrap().unwrap(), "shop");
 }
 
@@ -702,4 +715,38 @@ fn requirepeer_is_refused_where_it_would_have_an_effect() {
     let error = Cluster::connect(&socket).unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
     Cluster::connect(&with("requirepeer=root")).unwrap();
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_cancel_request_waits_no_longer_than_connecting_does() {
+    let (listener, silent) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(AtomicBool::new(false)));
+    let port = listener.local_addr().unwrap().port();
+    forward(listener, server().port(), silent.clone());
+    // The request asks for TLS first, as its connection did.
+    let text = format!("host=127.0.0.1 port={port} user=app dbname=shop sslmode=prefer connect_timeout=2");
+    let cluster = Cluster::connect(&text).unwrap();
+    silent.store(true, Ordering::Release);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let canceller = cluster.canceller();
+    thread::spawn(move || sender.send(canceller.cancel()));
+    let error = receiver.recv_timeout(Duration::from_secs(20)).expect("it has an end").unwrap_err();
+    assert!(matches!(error, Error::Connection { .. }) && error.to_string().contains("connect_timeout"), "{error}");
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_not_left_out() {
+    let Some((program, _)) = psql() else {
+        println!("SKIPPED: psql is not installed");
+        return;
+    };
+    let mut surroundings = Surroundings::new("bytes");
+    for name in ["PGSSLMODE", "PGTARGETSESSIONATTRS", "PGCHANNELBINDING", "PGPORT"] {
+        surroundings.set(&[]);
+        let text = if name == "PGPORT" { "host=127.0.0.1 user=app dbname=shop".into() } else { with("") };
+        surroundings.set_bytes(name, b"\xff");
+        let (theirs, ours) = (surroundings.psql(&program, &text), surroundings.ours().connect(&text));
+        assert!(theirs.is_err() && ours.is_err(), "{name} {theirs:?} {ours:?}");
+        assert!(!ours.unwrap_err().contains("refused"), "{name}");
+    }
 }
