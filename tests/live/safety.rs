@@ -1,29 +1,7 @@
 //! What must never happen.
-use crate::support::{connect, fresh, unique, wait_until};
+use crate::support::{connect, fresh, logged, unique, wait_until};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Error, Role, Schema, Table};
-use std::sync::{Mutex, OnceLock};
-
-/// Everything that is logged in this process, at every level.
-fn logged() -> &'static Mutex<String> {
-    struct Collector;
-    static LINES: Mutex<String> = Mutex::new(String::new());
-    impl log::Log for Collector {
-        fn enabled(&self, _: &log::Metadata) -> bool {
-            true
-        }
-        fn log(&self, record: &log::Record) {
-            LINES.lock().unwrap().push_str(&format!("{}\n", record.args()));
-        }
-        fn flush(&self) {}
-    }
-    static START: OnceLock<()> = OnceLock::new();
-    START.get_or_init(|| {
-        log::set_logger(&Collector).unwrap();
-        log::set_max_level(log::LevelFilter::Trace);
-    });
-    &LINES
-}
 
 #[test]
 fn a_hostile_search_path_runs_nothing() {

@@ -46,6 +46,27 @@ pub fn statements(script: &Script) -> Vec<String> {
     script.statements().map(ToString::to_string).collect()
 }
 
+/// Everything that is logged in this process, at every level.
+pub fn logged() -> &'static Mutex<String> {
+    struct Collector;
+    static LINES: Mutex<String> = Mutex::new(String::new());
+    impl log::Log for Collector {
+        fn enabled(&self, _: &log::Metadata) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record) {
+            LINES.lock().unwrap().push_str(&format!("{}\n", record.args()));
+        }
+        fn flush(&self) {}
+    }
+    static START: OnceLock<()> = OnceLock::new();
+    START.get_or_init(|| {
+        log::set_logger(&Collector).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+    &LINES
+}
+
 /// Waits until something holds, and gives up when it does not within half a minute.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
