@@ -1,6 +1,7 @@
 //! The documents, as doctests: what their snippets say compiles.
 macro_rules! documents {
-    ($($name:ident: $file:literal,)*) => { $(
+    ($($(#[$when:meta])? $name:ident: $file:literal,)*) => { $(
+        $(#[$when])?
         #[doc = include_str!(concat!("../", $file))]
         struct $name;
     )* };
@@ -18,9 +19,12 @@ documents! {
     Hba: "docs/hba.md",
     LargeObject: "docs/large_object.md",
     MaterializedView: "docs/materialized_view.md",
+    #[cfg(feature = "pool")]
     Module: "docs/module.md",
     Migrate: "docs/migrate.md",
     Monitor: "docs/monitor.md",
+    #[cfg(feature = "pool")]
+    Pool: "docs/pool.md",
     Procedure: "docs/procedure.md",
     Provision: "docs/provision.md",
     ReplicationSlot: "docs/replication_slot.md",

@@ -65,8 +65,8 @@ impl Templates {
         if !has_braces(sql) {
             return Ok(Cow::Borrowed(sql));
         }
-        let mut replacing =
-            Replacing { templates: self, text: sql, copied: 0, replaced: String::new(), delimiters: Vec::new() };
+        let replaced = String::with_capacity(sql.len() + 2 * self.quoted.len());
+        let mut replacing = Replacing { templates: self, text: sql, copied: 0, replaced, delimiters: Vec::new() };
         replacing.code(0, sql.len())?;
         Ok(replacing.end())
     }
@@ -80,7 +80,9 @@ fn checked(fragment: &impl Fragment) -> Result<String> {
 }
 
 fn has_braces(text: &str) -> bool {
-    text.contains("{{") || text.contains("}}")
+    let text = text.as_bytes();
+    // Most texts have no brace at all, and that is told fastest.
+    (text.contains(&b'{') || text.contains(&b'}')) && text.windows(2).any(|pair| pair == b"{{" || pair == b"}}")
 }
 
 struct Replacing<'t, 's> {
@@ -145,7 +147,7 @@ impl<'t> Replacing<'t, '_> {
 
     /// Replaces the template at the beginning of a part of the text, behind another part, and returns its length.
     fn template(&mut self, before: &str, position: usize, rest: &str) -> Result<usize> {
-        let Some(inner) = rest.strip_prefix("{{").and_then(|rest| rest.split_once("}}")).map(|(inner, _)| inner) else {
+        let Some(inner) = template_of(rest) else {
             return Err(self.fault(position, "these braces belong to no template"));
         };
         let length = inner.len() + 4;
@@ -157,20 +159,21 @@ impl<'t> Replacing<'t, '_> {
                 self.fault(position, "a template is a whole name; put a blank between it and what is beside it")
             );
         }
-        let name = self.name(inner).map_err(|problem| self.fault(position, &problem))?;
+        self.replaced.push_str(self.text.get(self.copied..position).unwrap_or_default());
+        let start = self.replaced.len();
+        self.push_name(inner).map_err(|problem| self.fault(position, &problem))?;
+        let name = self.replaced.get(start..).unwrap_or_default();
         if self.delimiters.iter().any(|delimiter| name.contains(delimiter)) {
             return Err(
                 self.fault(position, "the schema's name would end the dollar quotes around it; give them a tag")
             );
         }
-        self.replaced.push_str(self.text.get(self.copied..position).unwrap_or_default());
-        self.replaced.push_str(&name);
         self.copied = position + length;
         Ok(length)
     }
 
-    /// What stands for the template with this between its braces; or what is wrong with it.
-    fn name(&self, inner: &str) -> std::result::Result<String, String> {
+    /// Adds what stands for the template with this between its braces; or says what is wrong with it.
+    fn push_name(&mut self, inner: &str) -> std::result::Result<(), String> {
         let mut parts = inner.split('.');
         let (schema, name) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some("schema"), None, ..) => (None, None),
@@ -184,16 +187,15 @@ impl<'t> Replacing<'t, '_> {
                     .into());
             }
         };
-        let mut replaced = String::with_capacity(self.templates.quoted.len() + inner.len());
         match schema {
-            None => replaced.push_str(&self.templates.quoted),
-            Some(schema) => push_quoted(&mut replaced, schema)?,
+            None => self.replaced.push_str(&self.templates.quoted),
+            Some(schema) => push_quoted(&mut self.replaced, schema)?,
         }
         if let Some(name) = name {
-            replaced.push('.');
-            push_quoted(&mut replaced, name)?;
+            self.replaced.push('.');
+            push_quoted(&mut self.replaced, name)?;
         }
-        Ok(replaced)
+        Ok(())
     }
 
     fn end(mut self) -> Cow<'t, str> {
@@ -216,6 +218,19 @@ fn plain(text: &[u8]) -> usize {
             before.iter().rposition(|byte| !continues_word(*byte)).map_or(0, |position| position + 1)
         }
         _ => end,
+    }
+}
+
+/// What is between the braces at the beginning of a text.
+fn template_of(text: &str) -> Option<&str> {
+    text.strip_prefix("{{")?.split_once("}}").map(|(inner, _)| inner)
+}
+
+/// The token at the beginning of a text, and its length. A template is as one as the name that it becomes.
+fn piece(text: &str) -> Option<(Token, usize)> {
+    match template_of(text) {
+        Some(inner) => Some((Token::Quoted, inner.len() + 4)),
+        None => token(text.as_bytes(), true).ok(),
     }
 }
 
@@ -252,7 +267,7 @@ impl<'t> Around<'t> {
     fn is_body(&mut self, place: usize) -> bool {
         while let Some(rest) = self.code.get(self.position..place).filter(|rest| !rest.is_empty()) {
             // It was all read before.
-            let Ok((kind, length)) = token(rest.as_bytes(), true) else { return false };
+            let Some((kind, length)) = piece(rest) else { return false };
             self.take(kind, rest.get(..length).unwrap_or_default());
         }
         let is_place = match () {
@@ -284,7 +299,7 @@ fn begins_statements(statement: &Shape, word: &str) -> bool {
 fn language(text: &str) -> Option<&str> {
     let (mut position, mut named) = (0, false);
     while let Some(rest) = text.get(position..).filter(|rest| !rest.is_empty()) {
-        let (kind, length) = token(rest.as_bytes(), true).ok()?;
+        let (kind, length) = piece(rest)?;
         let taken = rest.get(..length)?;
         match kind {
             Token::Blank | Token::Comment => {}
@@ -297,9 +312,11 @@ fn language(text: &str) -> Option<&str> {
     None
 }
 
-/// Whether bodies in this language are read as SQL is. Without one it is that of `DO`, or the server refuses it.
+/// Whether bodies in this language are read as SQL is. Without one it is that of `DO`, or the server refuses it; a template
+/// is none, and refused too.
 fn is_sql(language: Option<&str>) -> bool {
-    language.is_none_or(|language| ["sql", "plpgsql"].iter().any(|other| language.eq_ignore_ascii_case(other)))
+    let is = |language: &str| ["sql", "plpgsql"].iter().any(|other| language.eq_ignore_ascii_case(other));
+    language.is_none_or(|language| is(language) || language.starts_with("{{"))
 }
 
 #[cfg(test)]
@@ -393,6 +410,21 @@ mod tests {
                 expected.replace("BODY", &body("\"Shop\"")),
                 "{sql}"
             );
+        }
+    }
+
+    #[test]
+    fn a_template_before_a_body_is_the_name_that_it_becomes() {
+        for (sql, expected) in [
+            (
+                "CREATE FUNCTION f({{tables.language}}) AS $${{schema}}$$ LANGUAGE sql",
+                "CREATE FUNCTION f(\"Shop\".\"language\") AS $$\"Shop\"$$ LANGUAGE sql",
+            ),
+            ("DO LANGUAGE {{tables.c}} $${{schema}}$$", "DO LANGUAGE \"Shop\".\"c\" $$\"Shop\"$$"),
+            ("{{tables.create}} DO $${{schema}}$$", "\"Shop\".\"create\" DO $$\"Shop\"$$"),
+            ("DO {{tables.language}} $${{schema}}$$", "DO \"Shop\".\"language\" $$\"Shop\"$$"),
+        ] {
+            assert_eq!(replaced(sql), expected);
         }
     }
 
@@ -516,6 +548,9 @@ mod tests {
             "CREATE FUNCTION f() ",
             " LANGUAGE sql ",
             " LANGUAGE c ",
+            " LANGUAGE ",
+            "{{tables.sql}}",
+            "{{tables.a.language}}",
             "é",
         ]);
         prop::collection::vec(parts, 0..24).prop_map(|parts| parts.concat())
@@ -524,7 +559,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_text_is_read_the_same_way_after_its_templates_were_replaced(
-            text in fragments(), schema in "[a$\"'{}-]{1,9}",
+            text in fragments(), schema in "[a$\"'{}-]{1,9}|sql|as|do",
         ) {
             let (hostile, plain) = (Templates::new(schema).unwrap(), Templates::new("plain").unwrap());
             if let Ok(replaced) = hostile.replace(&text) {

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a connection that came back has for a first sign of life: what its user has not read comes before it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A use that was shorter is not asked about first: that would be half of the cost where connections come and go quickly.
+const SHORT: Duration = Duration::from_millis(1);
+
 /// What makes every session of a pool what it should be, as text that is sent in one message.
 pub(super) struct Batches {
     anything: Batch,
@@ -51,8 +54,8 @@ impl Batches {
         client.batch_execute(begin).map_err(|error| Error::driver("set up a session for the pool", &error))
     }
 
-    /// Makes a connection that came back as if it had just been made: one round trip, after one for a sign of life. Where a
-    /// transaction was left open, or statements were prepared in SQL, more follow.
+    /// Makes a connection that came back as if it had just been made: one round trip, after one for a sign of life
+    /// where it was out for long. Where a transaction was left open, or statements were prepared in SQL, more follow.
     ///
     /// # Errors
     /// When it is not clean, and must not be used again.
@@ -61,7 +64,9 @@ impl Batches {
         let client = &mut connection.client;
         let batch = &self.batch(connection.known.setup).clean;
         let driver = |error: postgres::Error| Error::driver(ACTION, &error);
-        client.is_valid(PATIENCE).map_err(driver)?;
+        if connection.known.answered.elapsed() >= SHORT {
+            client.is_valid(PATIENCE).map_err(driver)?;
+        }
         let mut left = match look(client, batch, ACTION) {
             Err(error) if failed(&error) => None,
             left => Some(left?),
@@ -74,8 +79,10 @@ impl Batches {
         if left.inside {
             return Err(Error::Connection { action: ACTION.into(), reason: "a transaction does not end".into() });
         }
-        if let Some(deallocate) = left.deallocate {
-            client.batch_execute(&deallocate).map_err(driver)?;
+        if left.prepared {
+            let row = client.query_typed_one(DEALLOCATION, &[]).map_err(driver)?;
+            let statements: Option<String> = row.try_get(0).map_err(driver)?;
+            client.batch_execute(&statements.unwrap_or_default()).map_err(driver)?;
         }
         // What was listened to is not anymore, and what was heard is not for the next user.
         let heard = client.notifications().len();
@@ -94,7 +101,7 @@ fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
         _ => None,
     });
     let row = row.ok_or_else(|| Error::invalid("answer of the server", "it has no row"))?;
-    Ok(Left { inside: row.truth("inside")?, deallocate: row.optional("deallocate")? })
+    Ok(Left { inside: row.truth("inside")?, prepared: row.truth("prepared")? })
 }
 
 /// What a user has left that the batch does not undo.
@@ -102,21 +109,24 @@ fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
 struct Left {
     /// Whether a transaction was open: then it undoes the batch too.
     inside: bool,
-    /// The statements that forget what was prepared in SQL.
-    deallocate: Option<String>,
+    /// Whether statements were prepared in SQL.
+    prepared: bool,
 }
 
 /// Prepares the look at a session. A user who deallocates everything takes it away, and the connection is closed for that.
 fn preparation() -> Sql {
     sql!(
         "PREPARE pgsteward_left AS SELECT {} AS inside, \
-         (SELECT pg_catalog.string_agg(pg_catalog.format('DEALLOCATE %I', s.name), '; ') \
-         FROM pg_catalog.pg_prepared_statements AS s \
-         WHERE s.from_sql AND s.name OPERATOR(pg_catalog.<>) 'pgsteward_left') AS deallocate, \
+         (SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 1 FROM pg_catalog.pg_prepared_statement() AS s \
+         WHERE s.from_sql) AS prepared, \
          pg_catalog.pg_advisory_unlock_all()",
         INSIDE
     )
 }
+
+/// Makes the statements that forget all others that were prepared in SQL.
+const DEALLOCATION: &str = "SELECT pg_catalog.string_agg(pg_catalog.format('DEALLOCATE %I', s.name), '; ') \
+    FROM pg_catalog.pg_prepared_statements AS s WHERE s.from_sql AND s.name OPERATOR(pg_catalog.<>) 'pgsteward_left'";
 
 /// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) stands for, without what it does to prepared
 /// statements: the driver has some of its own. The look comes first, because only a message's first statement can tell

@@ -1,5 +1,5 @@
 //! Pools of connections: what comes back clean, what is replaced, who waits, and the figures.
-use crate::support::{fresh, server, unique, wait_until};
+use crate::support::{fresh, logged, server, unique, wait_until};
 use pgsteward::pool::{Pool, PoolOptions};
 use pgsteward::{Cluster, Error, Ident, Role, Sql, sql};
 use postgres::fallible_iterator::FallibleIterator;
@@ -539,4 +539,23 @@ fn inside_an_async_runtime_a_pool_survives_the_panic_of_the_driver() {
     assert_eq!(pool.metrics().in_use, 0);
     pool.get().unwrap().batch_execute("SELECT 1").unwrap();
     runtime.block_on(async move { drop(pool) });
+}
+
+#[test]
+fn a_connection_that_is_forgotten_is_reported_once_with_the_place_where_it_was_taken() {
+    let logged = logged();
+    let (pool, _database) = pool_with(|options| options.leak_warning = Some(Duration::from_millis(30)));
+    let line = line!() + 1;
+    let held = pool.get().unwrap();
+    let words = format!("a connection of the pool that was taken at {}:{line}:", file!());
+    let times = || logged.lock().unwrap().matches(&words).count();
+    wait_until("it is reported", || times() > 0);
+    drop(held);
+    // One that is taken later is another one; by then the first would have been reported again.
+    let line = line!() + 1;
+    let other = pool.cluster().unwrap();
+    let next = format!("a connection of the pool that was taken at {}:{line}:", file!());
+    wait_until("it is reported", || logged.lock().unwrap().contains(&next));
+    drop(other);
+    assert_eq!(times(), 1);
 }
