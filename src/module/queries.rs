@@ -25,15 +25,22 @@ impl Queries<'_> {
         f(self.client, &sql).map_err(|fault| fault.explain(&sql))
     }
 
-    /// The rows, and how many were affected; no more than `most`.
+    /// The rows, no more than `most`. It is read to its end in any case: who stopped earlier would not know whether what the
+    /// statement changes was changed, and would miss what went wrong at last.
     fn rows(&mut self, sql: &str, parameters: Parameters<'_>, most: usize) -> Result<Vec<Row>> {
         self.run(sql, |client, sql| {
             // With types that are known, of which there are none here, it is one round trip.
-            let rows = match parameters {
+            let mut rows = match parameters {
                 [] => client.query_typed_raw(sql, std::iter::empty::<(i32, _)>()).map_err(Fault::Plain)?,
                 _ => client.query_raw(sql, masked(parameters)).map_err(Fault::Values)?,
             };
-            rows.take(most).collect().map_err(|error| Fault::of(error, parameters))
+            let mut kept = Vec::new();
+            while let Some(row) = rows.next().map_err(|error| Fault::of(error, parameters))? {
+                if kept.len() < most {
+                    kept.push(row);
+                }
+            }
+            Ok(kept)
         })
     }
 
