@@ -1,6 +1,7 @@
 //! The statements of a module on one connection.
 use super::masked::{masked, without_values};
 use crate::error::{Error, Result};
+use crate::statements::waits_for_data;
 use crate::template::Templates;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{FromSqlOwned, ToSql};
@@ -19,8 +20,18 @@ pub(super) struct Queries<'c> {
 }
 
 impl Queries<'_> {
-    /// Sends a statement with its templates replaced.
+    /// Sends statements that need no data with their templates replaced. What waits for data is refused: servers before
+    /// PostgreSQL 14 would take what comes next, a ROLLBACK too, for those, and answer nothing.
     fn run<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
+        if waits_for_data(sql) {
+            let why = "COPY ... FROM STDIN takes data; copy_in sends them";
+            return Err(Error::invalid(format!("statement {}", self.shown(sql)?), why));
+        }
+        self.send(sql, f)
+    }
+
+    /// Sends a statement with its templates replaced.
+    fn send<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
         let sql = self.templates.replace(sql)?;
         f(self.client, &sql).map_err(|fault| fault.explain(&sql))
     }
@@ -104,7 +115,7 @@ impl Queries<'_> {
     }
 
     pub(super) fn copy_in(&mut self, sql: &str, mut data: impl Read) -> Result<u64> {
-        self.run(sql, |client, sql| {
+        self.send(sql, |client, sql| {
             let mut writer = client.copy_in(sql).map_err(Fault::Plain)?;
             io::copy(&mut data, &mut writer).map_err(|cause| Fault::Stream("read the data of", cause))?;
             writer.finish().map_err(Fault::Values)

@@ -364,10 +364,15 @@ fn p112_data_of_a_copy_go_through_copy_in_and_nothing_waits_for_them_elsewhere()
         let rows: [[&(dyn ToSql + Sync); 0]; 1] = [[]];
         refused("many", other.execute_many(copy, rows).map(drop));
         refused("within", other.transaction(|t| t.query(copy, &[])).map(drop));
+        let went_on = other.transaction(|t| {
+            refused("within, and swallowed", t.batch_execute(copy));
+            t.execute("INSERT INTO {{tables.t}} VALUES (10)", &[])
+        });
+        assert_eq!(went_on.unwrap(), 1);
         sender.send(()).unwrap();
     });
-    done.recv_timeout(Duration::from_secs(30)).expect("all are refused");
-    assert_eq!((count(&app), app.pool().metrics().in_use), (3, 0));
+    done.recv_timeout(Duration::from_secs(30)).expect("all are refused at once");
+    assert_eq!((count(&app), app.pool().metrics().closed), (4, 0));
 }
 
 #[test]
