@@ -39,7 +39,8 @@
 //! No value of a parameter, and nothing of the data of a `COPY`, is in an error or logged. For that, what the server
 //! says of values is left out where there were any: of SQLSTATEs of the classes 22, 23 and 44 the detail (`Key (email)=(...)
 //! already exists`), of class 22 also the message from the first quotation mark on. What stands in the text of a statement is
-//! shown, and what a function of one's own says (`RAISE`): a secret belongs into a parameter.
+//! shown, and what a function of one's own says (`RAISE`), and the name of an object that the server was to look up and did not
+//! find (`$1::regclass`): a secret belongs into a parameter, and is no name.
 #[macro_use]
 mod methods;
 mod masked;
@@ -91,7 +92,8 @@ impl ModuleOptions {
 /// A schema, and a pool over which its statements go; see [the module's page](crate::module).
 ///
 /// Clones are handles on the same pool, for all threads. Each call takes a connection and gives it back; a
-/// [`transaction`](Module::transaction) keeps one.
+/// [`transaction`](Module::transaction) keeps one. So a `BEGIN`, a `SET` or a temporary table of one call is gone with it, and
+/// is nothing to the next.
 #[derive(Clone, Debug)]
 pub struct Module {
     pool: Pool,
@@ -155,7 +157,7 @@ impl Module {
     /// # Errors
     /// Those of the closure and of [the module](crate::module#errors);
     /// [`Error::Invalid`](crate::Error::Invalid) if it returns `Ok` though a statement in it has failed or has ended the
-    /// transaction.
+    /// transaction. One that ends it and begins another (`ROLLBACK AND CHAIN`) is not noticed.
     #[track_caller]
     pub fn transaction<R>(&self, f: impl FnOnce(&mut ModuleTransaction<'_>) -> Result<R>) -> Result<R> {
         ModuleTransaction::run(&mut *self.connection()?, &self.templates, &self.counter, 0, f)

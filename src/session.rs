@@ -480,6 +480,8 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let mut state = self.session.lock();
         match self.client.take().filter(|client| !client.is_closed()) {
+            // Meanwhile the pool that it belongs to has counted it as gone.
+            client if state.gone == Some(Gone::GivenBack) => drop(client),
             None => drop(state.take(Gone::Lost)),
             client => (state.client, state.gone) = (client, None),
         }

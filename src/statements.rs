@@ -125,6 +125,30 @@ pub(crate) fn count(text: &str) -> usize {
     }
 }
 
+/// Whether one of the statements of a text has the server wait for data: `COPY ... FROM STDIN`.
+#[cfg(feature = "pool")]
+pub(crate) fn waits_for_data(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    // Most have not even the word.
+    if !rest.windows(5).any(|word| word.eq_ignore_ascii_case(b"STDIN")) {
+        return false;
+    }
+    let mut shape = Shape::default();
+    while let (false, Ok((token, length))) = (rest.is_empty(), token(rest, true)) {
+        let (taken, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        match token {
+            Token::Blank | Token::Comment => {}
+            Token::Semicolon if shape.may_end() => shape = Shape::default(),
+            _ => shape.take(token, taken),
+        }
+        if shape.is_copy_of_input() {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
 struct Scan<'t> {
     text: &'t [u8],
     whole: bool,
@@ -326,10 +350,14 @@ impl<'t> Shape<'t> {
         self.parentheses == 0 && self.blocks == 0
     }
 
+    fn is_copy_of_input(&self) -> bool {
+        self.reads_input && self.begins(&["COPY"])
+    }
+
     fn sort(&self, text: &[u8]) -> Sort {
         const ENDS: [&str; 8] = ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"];
         match () {
-            () if self.reads_input && self.begins(&["COPY"]) => Sort::Copy,
+            () if self.is_copy_of_input() => Sort::Copy,
             () if self.begins(&["PREPARE", "TRANSACTION"]) => Sort::Transaction,
             () if ENDS.iter().any(|word| self.begins(&[word])) => Sort::Transaction,
             () if ["RESET", "DISCARD"].iter().any(|word| self.begins(&[word])) => Sort::Reading,
@@ -422,6 +450,32 @@ mod tests {
         "SELECT :'a;', :\"b;\", :c;",
         "SELECT 1::int, a[1:2], '{1,2}'::int[];",
     ];
+
+    #[cfg(feature = "pool")]
+    #[test]
+    fn a_copy_that_waits_for_data_is_told_from_what_only_looks_like_it() {
+        for waits in [
+            "COPY t FROM STDIN",
+            "copy /* a */ t (a)\nfrom stdin with csv",
+            "SELECT ';' ; COPY {{tables.t}} FROM Stdin;",
+        ] {
+            assert!(waits_for_data(waits), "{waits}");
+        }
+        for other in [
+            "COPY t TO STDOUT",
+            "COPY t FROM '/dev/stdin'",
+            "SELECT a FROM stdin",
+            "SELECT 'COPY t FROM STDIN'",
+            "-- COPY t FROM STDIN",
+            "COPY (SELECT * FROM stdin) TO STDOUT",
+            "DO $$ BEGIN COPY t FROM STDIN; END $$",
+            "COPY t; SELECT a FROM stdin",
+            "COPY t FROM STDI",
+            "'COPY t FROM STDIN",
+        ] {
+            assert!(!waits_for_data(other), "{other}");
+        }
+    }
 
     #[test]
     fn a_statement_ends_where_psql_ends_it() {

@@ -295,19 +295,24 @@ fn begins_statements(statement: &Shape, word: &str) -> bool {
     is_behind && statement.may_end() && !statement.is_routine()
 }
 
-/// The language that the statement at the beginning of a text names.
+/// The language that the statement at the beginning of a text names. The word may as well be a name: of a parameter or a
+/// column, in parentheses; of the routine, before them; behind a schema.
 fn language(text: &str) -> Option<&str> {
-    let (mut position, mut named) = (0, false);
+    let (mut position, mut parentheses, mut last, mut is_next) = (0, 0_usize, "", false);
     while let Some(rest) = text.get(position..).filter(|rest| !rest.is_empty()) {
         let (kind, length) = piece(rest)?;
         let taken = rest.get(..length)?;
-        match kind {
-            Token::Blank | Token::Comment => {}
-            Token::Semicolon => return None,
-            _ if named => return Some(taken.trim_matches(['\'', '"', '$'])),
-            _ => named = taken.eq_ignore_ascii_case("LANGUAGE"),
-        }
         position += length;
+        match kind {
+            Token::Blank | Token::Comment => continue,
+            Token::Word | Token::Quoted if is_next => return Some(taken.trim_matches(['\'', '"', '$'])),
+            Token::Semicolon => return None,
+            Token::Open => parentheses += 1,
+            Token::Close => parentheses = parentheses.saturating_sub(1),
+            _ => {}
+        }
+        is_next = parentheses == 0 && last != "." && taken.eq_ignore_ascii_case("LANGUAGE");
+        last = taken;
     }
     None
 }
@@ -383,7 +388,7 @@ mod tests {
     }
 
     /// Bodies with `BODY` in them.
-    const BODIES: [&str; 14] = [
+    const BODIES: [&str; 18] = [
         "DO $$ BODY $$",
         "do /* $$ */ $a$ BODY $a$ language plpgsql",
         "DO LANGUAGE $$plpgsql$$ $a$ BODY $a$",
@@ -398,6 +403,10 @@ mod tests {
         "DO $a$ <<l>> DECLARE i int; BEGIN i := 1; DO $b$ BODY $b$; END $a$",
         "SELECT '{{schema}}'; DO $$ BODY $$",
         "CREATE FUNCTION f() BEGIN ATOMIC SELECT 1; SELECT $$;$$; END; DO $$ BODY $$",
+        "CREATE FUNCTION f(language text, b int) RETURNS TABLE (language text) LANGUAGE sql AS $$ BODY $$",
+        "CREATE FUNCTION language() RETURNS int LANGUAGE sql AS $$ BODY $$",
+        "CREATE FUNCTION app.language() RETURNS SETOF app . Language AS $$ BODY $$ LANGUAGE plpgsql",
+        "CREATE FUNCTION language.f() RETURNS SETOF language.t AS $$ BODY $$ LANGUAGE plpgsql",
     ];
 
     #[test]
@@ -576,7 +585,7 @@ mod tests {
         }
 
         #[test]
-        fn texts_put_together_are_replaced_piece_by_piece(chosen in prop::collection::vec((0_usize..18, 0_usize..14), 1..9)) {
+        fn texts_put_together_are_replaced_piece_by_piece(chosen in prop::collection::vec((0_usize..18, 0_usize..18), 1..9)) {
             let text = |schema: &str| -> String {
                 let pieces = chosen.iter().map(|(untouched, body)| {
                     let body = BODIES[*body].replace("{{schema}}.f", "f").replace("BODY", &format!("SELECT {schema} "));

@@ -31,7 +31,7 @@ macro_rules! methods {
             ///
             /// # Errors
             /// Also [`Error::NotFound`](crate::Error::NotFound) for none, and [`Error::Invalid`](crate::Error::Invalid)
-            /// for several.
+            /// for several. The statement has run to its end then, and outside a transaction what it has changed stays.
             #[track_caller]
             pub fn query_one($($receiver)+, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row> {
                 $this.on_connection(|queries| queries.query_one(sql, parameters))
@@ -40,7 +40,7 @@ macro_rules! methods {
             /// The only row, if there is one.
             ///
             /// # Errors
-            /// Also [`Error::Invalid`](crate::Error::Invalid) for several rows.
+            /// Also [`Error::Invalid`](crate::Error::Invalid) for several rows, as for `query_one`.
             #[track_caller]
             pub fn query_opt($($receiver)+, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>> {
                 $this.on_connection(|queries| queries.query_opt(sql, parameters))

@@ -2,6 +2,7 @@
 use super::masked::{masked, without_values};
 use crate::counter::{Coded, Counter};
 use crate::error::{Error, Result};
+use crate::statements::waits_for_data;
 use crate::template::Templates;
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
@@ -22,21 +23,38 @@ pub(super) struct Queries<'c> {
 }
 
 impl Queries<'_> {
-    /// Sends a statement with its templates replaced.
+    /// Sends statements that need no data with their templates replaced. What waits for data is refused: servers before
+    /// PostgreSQL 14 would take what comes next, a ROLLBACK too, for those, and answer nothing.
     fn run<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
+        if waits_for_data(sql) {
+            let why = "COPY ... FROM STDIN takes data; copy_in sends them";
+            return Err(Error::invalid(format!("statement {}", self.shown(sql)?), why));
+        }
+        self.send(sql, f)
+    }
+
+    /// Sends a statement with its templates replaced.
+    fn send<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
         let sql = self.templates.replace(sql)?;
         self.counter.run(&sql, || f(self.client, &sql)).map_err(|fault| fault.explain(&sql))
     }
 
-    /// The rows, and how many were affected; no more than `most`.
+    /// The rows, no more than `most`. It is read to its end in any case: who stopped earlier would not know whether what the
+    /// statement changes was changed, and would miss what went wrong at last.
     fn rows(&mut self, sql: &str, parameters: Parameters<'_>, most: usize) -> Result<Vec<Row>> {
         self.run(sql, |client, sql| {
             // With types that are known, of which there are none here, it is one round trip.
-            let rows = match parameters {
+            let mut rows = match parameters {
                 [] => client.query_typed_raw(sql, std::iter::empty::<(i32, _)>()).map_err(Fault::Plain)?,
                 _ => client.query_raw(sql, masked(parameters)).map_err(Fault::Values)?,
             };
-            rows.take(most).collect().map_err(|error| Fault::of(error, parameters))
+            let mut kept = Vec::new();
+            while let Some(row) = rows.next().map_err(|error| Fault::of(error, parameters))? {
+                if kept.len() < most {
+                    kept.push(row);
+                }
+            }
+            Ok(kept)
         })
     }
 
@@ -107,7 +125,7 @@ impl Queries<'_> {
     }
 
     pub(super) fn copy_in(&mut self, sql: &str, mut data: impl Read) -> Result<u64> {
-        self.run(sql, |client, sql| {
+        self.send(sql, |client, sql| {
             let mut writer = client.copy_in(sql).map_err(Fault::Plain)?;
             io::copy(&mut data, &mut writer).map_err(|cause| Fault::Stream("read the data of", cause))?;
             writer.finish().map_err(Fault::Values)

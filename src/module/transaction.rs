@@ -67,6 +67,7 @@ impl ModuleTransaction<'_> {
 
     /// The driver's client, for what is not here: large results row by row, portals, types. It replaces no templates
     /// ([`Templates::replace`] does), its `transaction()` would begin another one, and it logs parameters at debug level.
+    /// A `COPY ... FROM STDIN` needs its `copy_in`: sent by another method, it can have the connection wait without end.
     pub fn client(&mut self) -> &mut Client {
         self.client
     }

@@ -20,7 +20,9 @@ use std::time::Duration;
 pub struct PoolOptions {
     /// How many connections are kept open, also when nobody needs them. 0 by default.
     pub minimum: usize,
-    /// How many connections there may be at once. 10 by default.
+    /// How many connections there may be at once. 10 by default. Where the server lets the role or the database have no more
+    /// than that, one that takes the place of another may have to wait until the server has let go of that, for a second at
+    /// most.
     pub maximum: usize,
     /// How long [`get`](super::Pool::get) waits for a connection when all are in use. 30 seconds by default. To make a new
     /// one may take the `connect_timeout` besides.
@@ -91,6 +93,9 @@ impl PoolOptions {
         if self.minimum > self.maximum {
             return refuse("the minimum is greater than the maximum");
         }
+        if self.minimum > 0 && self.lifetime.is_some_and(|limit| limit.is_zero()) {
+            return refuse("with a lifetime of 0 a minimum would be made anew without end");
+        }
         if self.session_setup.iter().any(Sql::is_secret) {
             return refuse("a secret in session_setup would be in the logs; connection parameters are not");
         }
@@ -113,6 +118,9 @@ mod tests {
         };
         assert!(with(|options| options.maximum = 0).contains("nobody"));
         assert!(with(|options| options.minimum = 11).contains("greater"));
+        assert!(
+            with(|options| (options.minimum, options.lifetime) = (1, Some(Duration::ZERO))).contains("without end")
+        );
         assert!(with(|options| options.session_setup.push(sql!("SET x = {}", Secret("p")))).contains("secret"));
         assert!(with(|options| options.session_setup.push(Sql::trusted("SET x = '\0'"))).contains("invalid"));
     }

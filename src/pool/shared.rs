@@ -6,9 +6,17 @@ use super::options::PoolOptions;
 use super::state::{Claim, State};
 use crate::connect::{self, ConnectionParameters, Opened};
 use crate::error::{Error, Result};
+use postgres::error::SqlState;
 use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a server process may take to leave after its connection was ended.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// How long a server that is full is not asked again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) struct Shared {
     pub(super) parameters: ConnectionParameters,
@@ -34,9 +42,23 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new connection; there must be room for it.
+    /// A new connection; there must be room for it. A server with room for no more than the pool's maximum may have one still
+    /// that was ended a moment ago: then it is asked again.
     pub(super) fn connect(&self, setup: Setup) -> Result<Connection> {
-        make(&self.parameters, &self.options, &self.batches, setup, |facts| self.lock().count_created(facts))
+        let started = Instant::now();
+        loop {
+            let count = |facts: &connect::Facts| self.lock().count_created(facts);
+            match make(&self.parameters, &self.options, &self.batches, setup, count) {
+                Err(error)
+                    if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)
+                        && started.elapsed() < LEAVING
+                        && self.lock().has_ended_within(LEAVING) =>
+                {
+                    thread::sleep(PAUSE);
+                }
+                made => return made,
+            }
+        }
     }
 
     /// What there is for whoever asks, within the time; and his number among those who hold something.

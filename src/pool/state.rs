@@ -25,6 +25,8 @@ pub(super) struct State {
     /// What the connection that was made last has said.
     facts: Facts,
     pub(super) closed: bool,
+    /// When the last connection was ended.
+    ended: Option<Instant>,
     counted: Counted,
 }
 
@@ -79,6 +81,7 @@ impl State {
             next: 0,
             facts,
             closed: false,
+            ended: None,
             counted,
         }
     }
@@ -180,6 +183,14 @@ impl State {
 
     pub(super) fn count_closed(&mut self, number: usize) {
         self.counted.closed += u64::try_from(number).unwrap_or_default();
+        if number > 0 {
+            self.ended = Some(Instant::now());
+        }
+    }
+
+    /// Whether a connection was ended so short a time ago that the server may have it still.
+    pub(super) fn has_ended_within(&self, limit: Duration) -> bool {
+        self.ended.is_some_and(|ended| ended.elapsed() < limit)
     }
 
     /// What the keeper has made clean, or has not.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -344,6 +344,47 @@ fn p112_copy_goes_in_and_out() {
     assert_eq!(count(&app), before);
     app.transaction(|t| t.copy_in(copy, "7000\tx\n".as_bytes())).unwrap();
     assert_eq!(count(&app), before + 1);
+}
+
+#[test]
+fn p112_data_of_a_copy_go_through_copy_in_and_nothing_waits_for_them_elsewhere() {
+    let app = app();
+    let copy = "COPY {{tables.t}} FROM STDIN";
+    let refused = |what: &str, refused: Result<()>| {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::Invalid { .. }) && error.to_string().contains("copy_in"), "{what}: {error}");
+    };
+    let (sender, done) = mpsc::channel();
+    let other = app.clone();
+    thread::spawn(move || {
+        refused("query", other.query(copy, &[]).map(drop));
+        refused("execute", other.execute(copy, &[]).map(drop));
+        refused("batch", other.batch_execute(&format!("DELETE FROM {{{{tables.t}}}}; {copy}")));
+        let rows: [[&(dyn ToSql + Sync); 0]; 1] = [[]];
+        refused("many", other.execute_many(copy, rows).map(drop));
+        refused("within", other.transaction(|t| t.query(copy, &[])).map(drop));
+        let went_on = other.transaction(|t| {
+            refused("within, and swallowed", t.batch_execute(copy));
+            t.execute("INSERT INTO {{tables.t}} VALUES (10)", &[])
+        });
+        assert_eq!(went_on.unwrap(), 1);
+        sender.send(()).unwrap();
+    });
+    done.recv_timeout(Duration::from_secs(30)).expect("all are refused at once");
+    assert_eq!((count(&app), app.pool().metrics().closed), (4, 0));
+}
+
+#[test]
+fn p112_a_statement_with_too_many_rows_runs_to_its_end_all_the_same() {
+    let app = app();
+    let many = "INSERT INTO {{tables.t}} SELECT 10 + n FROM generate_series(1, 3) AS n, pg_sleep(0.01) RETURNING id";
+    app.query_opt(many, &[]).unwrap_err();
+    assert_eq!(count(&app), 6);
+    // What the server says last is what counts.
+    let fails = "SELECT 1 / (3 - n) FROM generate_series(1, 3) AS n";
+    assert_eq!(app.query_one(fails, &[]).unwrap_err().code().unwrap().code(), "22012");
+    let error = app.value::<i32>("SELECT 1 / ($1 - n) FROM generate_series(1, 3) AS n", &[&3]).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "22012");
 }
 
 #[test]

@@ -416,6 +416,23 @@ fn p104_a_cluster_on_a_pooled_connection_gives_it_back_clean() {
 }
 
 #[test]
+fn p104_a_connection_that_is_lent_when_its_cluster_goes_back_is_closed() {
+    let (pool, _database) = single();
+    let process = pid(&pool);
+    let cluster = pool.cluster().unwrap();
+    let copy = (*cluster).clone();
+    let after = copy.with_client(|client| {
+        drop(cluster);
+        client.batch_execute("SELECT 1")
+    });
+    assert!(matches!(after, Err(Error::Connection { .. })), "its transaction has no end");
+    let error = copy.execute("SELECT 1", &[]).unwrap_err();
+    assert!(error.to_string().contains("gone back to its pool"), "{error}");
+    assert_ne!(pid(&pool), process);
+    assert_eq!((pool.metrics().created, pool.metrics().closed), (2, 1));
+}
+
+#[test]
 fn p109_the_figures_are_true() {
     let (pool, database) = pool_with(|options| {
         options.minimum = 2;
@@ -471,6 +488,31 @@ fn connections_that_are_old_or_idle_for_long_are_replaced() {
     client.batch_execute("SELECT 1").unwrap();
     drop(client);
     assert_ne!(pid(&pool), process);
+}
+
+#[test]
+fn one_takes_the_place_of_another_where_the_server_has_room_for_no_more() {
+    let database = fresh();
+    let mut role = Role::new(unique("limited"));
+    (role.login, role.connection_limit) = (true, 1);
+    let role = database.roles().create(role).unwrap();
+    let mut options = PoolOptions::new();
+    (options.maximum, options.lifetime) = (1, Some(Duration::from_millis(5)));
+    let dsn = server().dsn_for(database.current_database(), &role.name);
+    let pool = Pool::connect(&dsn, options).unwrap();
+    for round in 0..40 {
+        let mut client = pool.get().unwrap_or_else(|error| panic!("round {round}: {error}"));
+        client.batch_execute("SELECT pg_sleep(0.006)").unwrap();
+        // In every other round the server is busy with it when it is ended.
+        if round % 2 == 0 {
+            let _ = client.query_raw("SELECT generate_series(1, 100000)", Vec::<String>::new()).unwrap().next();
+        }
+    }
+    assert!(pool.metrics().created >= 40);
+    // Whoever else has the room does not go: that is said.
+    let _held = pool.get().unwrap();
+    let error = Pool::connect(&dsn, PoolOptions::new()).unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("53300"), "{error}");
 }
 
 #[test]
