@@ -126,7 +126,6 @@ pub(crate) fn count(text: &str) -> usize {
 }
 
 /// Whether one of the statements of a text has the server wait for data: `COPY ... FROM STDIN`.
-#[cfg(feature = "pool")]
 pub(crate) fn waits_for_data(text: &str) -> bool {
     let mut rest = text.as_bytes();
     // Most have not even the word.
@@ -451,7 +450,6 @@ mod tests {
         "SELECT 1::int, a[1:2], '{1,2}'::int[];",
     ];
 
-    #[cfg(feature = "pool")]
     #[test]
     fn a_copy_that_waits_for_data_is_told_from_what_only_looks_like_it() {
         for waits in [
