@@ -8,6 +8,7 @@ use crate::script::Script;
 use crate::seen::Seen;
 use crate::session::Session;
 use crate::sql::Sql;
+use crate::statements;
 use crate::version::ServerVersion;
 use postgres::Client;
 use postgres::error::SqlState;
@@ -178,8 +179,9 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::Server`], [`Error::Denied`]; [`Error::Invalid`] for parameters of the wrong type
-    /// or number.
+    /// or number, and for `COPY ... FROM STDIN`, for which there are no data here.
     pub fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<postgres::Row>> {
+        check_needs_no_data(sql)?;
         let Some(plan) = self.plan_in_progress()? else { return self.session().query(sql, parameters) };
         let mut script = Script::new();
         match plan::effect_of(sql) {
@@ -210,6 +212,7 @@ impl Cluster {
     /// [`Error::Invalid`] and [`Error::Unsupported`] before anything is sent.
     pub fn run(&self, script: &Script) -> Result<()> {
         script.check()?;
+        script.statements().try_for_each(|sql| check_needs_no_data(sql.text()))?;
         if let Some(plan) = self.plan_in_progress()? {
             let step = script.clone();
             plan.record(script.clone(), move |cluster| cluster.run(&step));
@@ -408,4 +411,16 @@ impl Drop for EndOfPlan<'_> {
 /// A lock whose holder panicked is as good as any: each change under it is whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Refuses what waits for data: servers before PostgreSQL 14 would take what comes next, a ROLLBACK too, for those, and
+/// answer nothing.
+fn check_needs_no_data(sql: &str) -> Result<()> {
+    match statements::waits_for_data(sql) {
+        false => Ok(()),
+        true => Err(Error::invalid(
+            "statement",
+            "COPY ... FROM STDIN takes data: copy_in of the client in `with_client` sends them, `load_files` reads them from a file",
+        )),
+    }
 }

@@ -30,11 +30,11 @@
 //!
 //! Every method has the same ones, inside a transaction and outside:
 //!
-//! - [`Error::Invalid`](crate::Error::Invalid): a template that is none, see [`Templates::replace`], before anything is sent;
+//! - [`Error::Invalid`]: a template that is none, see [`Templates::replace`], before anything is sent;
 //!   parameters or columns of another type or number.
-//! - [`Error::Server`](crate::Error::Server), [`Error::Denied`](crate::Error::Denied): the server refused. The error shows the
+//! - [`Error::Server`], [`Error::Denied`]: the server refused. The error shows the
 //!   statement as it was sent.
-//! - [`Error::Connection`](crate::Error::Connection), and all that [`Pool::get`] says.
+//! - [`Error::Connection`], and all that [`Pool::get`] says.
 //!
 //! No value of a parameter, and nothing of the data of a `COPY`, is in an error or logged. For that, what the server
 //! says of values is left out where there were any: of SQLSTATEs of the classes 22, 23 and 44 the detail (`Key (email)=(...)
@@ -106,7 +106,7 @@ impl Module {
     /// A module with a schema of its own, whose name is taken as it stands. Sends nothing.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a name that no schema can have.
+    /// [`Error::Invalid`] for a name that no schema can have.
     pub fn new(pool: &Pool, schema: &str) -> Result<Self> {
         Self::with_options(pool, schema, ModuleOptions::new())
     }
@@ -156,7 +156,7 @@ impl Module {
     ///
     /// # Errors
     /// Those of the closure and of [the module](crate::module#errors);
-    /// [`Error::Invalid`](crate::Error::Invalid) if it returns `Ok` though a statement in it has failed or has ended the
+    /// [`Error::Invalid`] if it returns `Ok` though a statement in it has failed or has ended the
     /// transaction. One that ends it and begins another (`ROLLBACK AND CHAIN`) is not noticed.
     #[track_caller]
     pub fn transaction<R>(&self, f: impl FnOnce(&mut ModuleTransaction<'_>) -> Result<R>) -> Result<R> {

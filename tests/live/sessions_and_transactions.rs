@@ -1,7 +1,7 @@
 //! Connecting, losing connections, settings, transactions.
 use crate::support::{connect, fresh, server, unique, wait_until};
 use pgsteward::testing::{TestServer, TestServerOptions};
-use pgsteward::{Cluster, ConnectOptions, Error, Object, Result, Role, Schema, Table, sql};
+use pgsteward::{Cluster, ConnectOptions, Error, Object, Result, Role, Schema, Script, Sql, Table, sql};
 use postgres::{Client, Config, NoTls};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -204,6 +204,24 @@ fn several_statements_inside_a_transaction_do_not_end_it() {
     assert_eq!(failed.unwrap_err().code().unwrap().code(), "22012");
     cluster.refresh();
     assert_eq!(cluster.tables().len().unwrap(), 2);
+}
+
+#[test]
+fn copy_without_its_data_is_refused_before_it_is_sent() {
+    let cluster = fresh();
+    cluster.execute("CREATE TABLE t (a int)", &[]).unwrap();
+    cluster
+        .transaction(|| {
+            cluster.execute("INSERT INTO t VALUES (1)", &[])?;
+            let script = Script::from(Sql::trusted("COPY t FROM STDIN"));
+            for refused in [cluster.execute("copy t from stdin", &[]).map(drop), cluster.run(&script)] {
+                let error = refused.unwrap_err();
+                assert!(matches!(error, Error::Invalid { .. }) && error.to_string().contains("copy_in"), "{error}");
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(value(&cluster, "SELECT count(*)::text FROM t"), "1");
 }
 
 #[test]
