@@ -113,7 +113,7 @@ fn many_start_at_once(rounds: usize, programs: i64) {
 }
 
 #[test]
-fn p121_of_many_programs_that_start_at_once_one_applies_each_migration() {
+fn p122_of_many_programs_that_start_at_once_one_applies_each_migration() {
     many_start_at_once(3, 12);
 }
 

@@ -134,7 +134,7 @@ fn names(world: &World, extent: Extent) {
 }
 
 #[test]
-fn the_name_of_the_host_is_looked_for_where_libpq_looks() {
+fn p102_the_name_of_the_host_is_looked_for_where_libpq_looks() {
     let Some(world) = World::shared() else { return };
     names(&world, Extent::Bounded);
 }
@@ -180,7 +180,7 @@ fn chains(world: &World, extent: Extent) {
 }
 
 #[test]
-fn a_chain_of_certificates_is_verified_as_by_libpq() {
+fn p102_a_chain_of_certificates_is_verified_as_by_libpq() {
     let Some(world) = World::shared() else { return };
     chains(&world, Extent::Bounded);
 }
@@ -212,7 +212,7 @@ fn revocations(world: &World, extent: Extent) {
 }
 
 #[test]
-fn what_was_revoked_is_refused_as_by_libpq() {
+fn p102_what_was_revoked_is_refused_as_by_libpq() {
     let Some(world) = World::shared() else { return };
     revocations(&world, Extent::Bounded);
 }
@@ -280,7 +280,7 @@ fn owned_by_root(path: &Path) -> bool {
 }
 
 #[test]
-fn a_client_shows_its_certificate_as_with_libpq() {
+fn p102_a_client_shows_its_certificate_as_with_libpq() {
     let Some(world) = World::shared() else { return };
     clients(&world, Extent::Bounded);
 }
@@ -323,7 +323,7 @@ fn access(world: &World, extent: Extent) {
 }
 
 #[test]
-fn rules_of_the_server_and_fallbacks_end_as_with_libpq() {
+fn p102_rules_of_the_server_and_fallbacks_end_as_with_libpq() {
     let Some(world) = World::shared() else { return };
     access(&world, Extent::Bounded);
 }
