@@ -26,11 +26,18 @@ impl Queries<'_> {
     /// Sends statements that need no data with their templates replaced. What waits for data is refused: servers before
     /// PostgreSQL 14 would take what comes next, a ROLLBACK too, for those, and answer nothing.
     fn run<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
-        if waits_for_data(sql) {
-            let why = "COPY ... FROM STDIN takes data; copy_in sends them";
-            return Err(Error::invalid(format!("statement {}", self.shown(sql)?), why));
-        }
+        self.check_needs_no_data(sql)?;
         self.send(sql, f)
+    }
+
+    fn check_needs_no_data(&self, sql: &str) -> Result<()> {
+        match waits_for_data(sql) {
+            false => Ok(()),
+            true => {
+                let why = "COPY ... FROM STDIN takes data; copy_in sends them";
+                Err(Error::invalid(format!("statement {}", self.shown(sql)?), why))
+            }
+        }
     }
 
     /// Sends a statement with its templates replaced.
@@ -103,6 +110,7 @@ impl Queries<'_> {
         I: IntoIterator,
         I::Item: AsRef<[&'p (dyn ToSql + Sync)]>,
     {
+        self.check_needs_no_data(sql)?;
         let Self { client, templates, counter } = self;
         let sql = templates.replace(sql)?;
         let execute = || {
