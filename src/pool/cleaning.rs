@@ -13,9 +13,6 @@ use std::time::{Duration, Instant};
 /// How long a connection that came back has for a first sign of life: what its user has not read comes before it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A use that was shorter is not asked about first: that would be half of the cost where connections come and go quickly.
-const SHORT: Duration = Duration::from_millis(1);
-
 /// What makes every session of a pool what it should be, as text that is sent in one message.
 pub(super) struct Batches {
     anything: Batch,
@@ -54,8 +51,8 @@ impl Batches {
         client.batch_execute(begin).map_err(|error| Error::driver("set up a session for the pool", &error))
     }
 
-    /// Makes a connection that came back as if it had just been made: one round trip, after one for a sign of life
-    /// where it was out for long. Where a transaction was left open, or statements were prepared in SQL, more follow.
+    /// Makes a connection that came back as if it had just been made: one round trip, after one for a sign of life: that
+    /// one alone has a time limit. Where a transaction was left open, or statements were prepared in SQL, more follow.
     ///
     /// # Errors
     /// When it is not clean, and must not be used again.
@@ -64,9 +61,7 @@ impl Batches {
         let client = &mut connection.client;
         let batch = &self.batch(connection.known.setup).clean;
         let driver = |error: postgres::Error| Error::driver(ACTION, &error);
-        if connection.known.answered.elapsed() >= SHORT {
-            client.is_valid(PATIENCE).map_err(driver)?;
-        }
+        client.is_valid(PATIENCE).map_err(driver)?;
         let mut left = match look(client, batch, ACTION) {
             Err(error) if failed(&error) => None,
             left => Some(left?),
