@@ -7,6 +7,7 @@ use crate::name::Name;
 use crate::row::Row;
 use crate::session::Session;
 use crate::sql::Sql;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Which program applied the migrations so far.
@@ -132,8 +133,7 @@ pub(super) fn take_over(
         records.into_iter().partition(|record| record.module.as_deref().is_none_or(|name| name == module));
     let refused = |why: String| Err(Error::invalid(format!("migrations recorded in {table}"), why));
     if of_module.is_empty() {
-        let mut names: Vec<&str> = others.iter().filter_map(|record| record.module.as_deref()).collect();
-        names.dedup();
+        let names: BTreeSet<&str> = others.iter().filter_map(|record| record.module.as_deref()).collect();
         return refused(format!("there are none of module {module:?}; modules there are: {names:?}"));
     }
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
