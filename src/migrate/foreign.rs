@@ -137,9 +137,11 @@ pub(super) fn take_over(
         return refused(format!("there are none of module {module:?}; modules there are: {names:?}"));
     }
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
+    // The key of pgdbm's table lets a migration without a module be there twice.
+    let mut known: BTreeSet<u64> = found.records.iter().map(|record| record.version).collect();
     for record in of_module {
         match record.find(foreign.program, migrations) {
-            Ok(migration) if found.records.iter().any(|known| known.version == migration.version()) => {}
+            Ok(migration) if !known.insert(migration.version()) => {}
             Ok(migration) => {
                 let duration = Duration::from_millis(record.milliseconds);
                 statements.push(history.take_over(

@@ -309,7 +309,8 @@ fn p124_migrations_of_pgdbm_are_taken_over_and_continued() {
     let insert = "INSERT INTO users.schema_migrations (filename, checksum, module_name, applied_at, applied_by, execution_time_ms) \
          VALUES ('001_a.sql', encode(sha256(convert_to(E'BEGIN;\\nCREATE TABLE {{tables.a}} ();\\nCOMMIT;', 'UTF8')), 'hex'), \
          'users', '2025-02-03 04:05:06', 'somebody', 12), ('20260101_120000_b.sql', \
-         encode(sha256('CREATE TABLE {{tables.b}} ();'), 'hex'), 'users', now(), NULL, NULL), \
+         encode(sha256('CREATE TABLE {{tables.b}} ();'), 'hex'), 'users', now(), NULL, NULL), ('20260101_120000_b.sql', \
+         encode(sha256('CREATE TABLE {{tables.b}} ();'), 'hex'), NULL, now(), NULL, NULL), \
          ('001_z.sql', 'x', 'another', now(), 'x', 1)";
     cluster.execute(insert, &[]).unwrap();
     let plan = cluster.plan(|c| migrator_on(c, &migrator).adopt(&pgdbm)).unwrap();
