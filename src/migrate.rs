@@ -121,7 +121,8 @@ impl Migrator {
     ///
     /// # Errors
     /// [`Error::Invalid`] names each migration that was edited, is missing, incomplete or out of order; the file and the
-    /// line of what no migration may hold; as for [`status`](Migrator::status).
+    /// line of what no migration may hold; [`Error::NotFound`] without the schema, unless it is to be made; as for
+    /// [`status`](Migrator::status).
     pub fn verify(&self) -> Result<()> {
         self.pending().map(drop)
     }
@@ -149,8 +150,7 @@ impl Migrator {
     /// In a plan it is collected, and the report is empty.
     ///
     /// # Errors
-    /// Before anything is run: as for [`verify`](Migrator::verify), [`Error::NotFound`] without the schema, [`Error::InUse`]
-    /// names who has the lock. [`Error::Server`] and [`Error::Denied`] name file, line and the beginning of the statement.
+    /// Before anything is run: as for [`verify`](Migrator::verify), and [`Error::InUse`] names who has the lock. [`Error::Server`] and [`Error::Denied`] name file, line and the beginning of the statement.
     /// [`Error::Invalid`] in a transaction; [`Error::Unsupported`] on a connection that was handed in, or is
     /// a pool's.
     pub fn apply(&self) -> Result<MigrationReport> {
@@ -186,7 +186,7 @@ impl Migrator {
                 let count = report.applied.len();
                 let told = |error: Error| match count {
                     0 => error,
-                    _ => error.and(&format!("{count} migrations before it were applied, and stay")),
+                    _ => error.and(&format!("migrations that were applied before it, and stay: {count}")),
                 };
                 report.applied.push(runner.run(prepared, *done).map_err(told)?);
             }
@@ -194,7 +194,8 @@ impl Migrator {
         })
     }
 
-    /// What is to be applied, and how many of its statements are done where it was begun before.
+    /// What is to be applied, and how many of its statements are done where it was begun before; refuses all that can be
+    /// refused before it is run.
     fn to_apply(&self, found: &Found, last: Option<u64>) -> Result<Vec<(Prepared<'_>, Option<usize>)>> {
         let all = status::compare(&self.migrations, &found.records);
         status::check(&self.options.module, &all)?;
@@ -203,7 +204,11 @@ impl Migrator {
             let prepared = Prepared::new(self.migrations.get(each.version)?, &self.templates)?;
             Ok((prepared, (each.state == MigrationState::Resumable).then_some(each.statements_done)))
         };
-        wanted.map(prepare).collect()
+        let to_apply: Vec<_> = wanted.map(prepare).collect::<Result<_>>()?;
+        if !to_apply.is_empty() {
+            run::foundations(&self.options, &self.table, found)?;
+        }
+        Ok(to_apply)
     }
 
     fn script(&self, last: Option<u64>) -> Result<Script> {

@@ -7,6 +7,7 @@ use crate::name::Name;
 use crate::row::Row;
 use crate::session::Session;
 use crate::sql::Sql;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Which program applied the migrations so far.
@@ -132,14 +133,15 @@ pub(super) fn take_over(
         records.into_iter().partition(|record| record.module.as_deref().is_none_or(|name| name == module));
     let refused = |why: String| Err(Error::invalid(format!("migrations recorded in {table}"), why));
     if of_module.is_empty() {
-        let mut names: Vec<&str> = others.iter().filter_map(|record| record.module.as_deref()).collect();
-        names.dedup();
+        let names: BTreeSet<&str> = others.iter().filter_map(|record| record.module.as_deref()).collect();
         return refused(format!("there are none of module {module:?}; modules there are: {names:?}"));
     }
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
+    // The key of pgdbm's table lets a migration without a module be there twice.
+    let mut known: BTreeSet<u64> = found.records.iter().map(|record| record.version).collect();
     for record in of_module {
         match record.find(foreign.program, migrations) {
-            Ok(migration) if found.records.iter().any(|known| known.version == migration.version()) => {}
+            Ok(migration) if !known.insert(migration.version()) => {}
             Ok(migration) => {
                 let duration = Duration::from_millis(record.milliseconds);
                 statements.push(history.take_over(

@@ -25,6 +25,11 @@ impl Migration {
             let line = statements::lines(content.get(..error.valid_up_to()).unwrap_or_default()) + 1;
             Error::invalid(format!("migration {name:?}, line {line}"), "it is not in UTF-8; save it in that encoding")
         })?;
+        if let Some((before, _)) = text.split_once('\0') {
+            let line = statements::lines(before.as_bytes()) + 1;
+            let why = "there is a NUL byte, which no statement may have; if it is in UTF-16, save it in UTF-8";
+            return Err(Error::invalid(format!("migration {name:?}, line {line}"), why));
+        }
         Ok(Self { file, name: name.into(), text: text.into(), checksum: checksum::own(text) })
     }
 
@@ -78,9 +83,13 @@ impl Migrations {
         let mut files = Vec::new();
         for entry in fs::read_dir(path).map_err(problem)? {
             let file = entry.map_err(problem)?.path();
-            let wanted = file.file_name().is_some_and(|name| !is_another(&name.to_string_lossy()));
-            if wanted && file.is_file() {
-                let content = fs::read(&file).map_err(|error| Error::io(format!("read {file:?}"), error))?;
+            if file.file_name().is_none_or(|name| is_another(&name.to_string_lossy())) {
+                continue;
+            }
+            let unread = |error| Error::io(format!("read {file:?}"), error);
+            // A link that leads nowhere is an error, and no migration that is left out.
+            if fs::metadata(&file).map_err(unread)?.is_file() {
+                let content = fs::read(&file).map_err(unread)?;
                 files.push((file, content));
             }
         }
@@ -104,8 +113,8 @@ impl Migrations {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the file that ends in `.sql` and is not called as a migration, or is not in UTF-8, and
-    /// the two files with one number.
+    /// [`Error::Invalid`] names the file that ends in `.sql` and is not called as a migration, is not in UTF-8 or has a
+    /// NUL byte, and the two files with one number.
     pub fn embedded<N: AsRef<Path>, C: AsRef<[u8]>>(files: impl IntoIterator<Item = (N, C)>) -> Result<Self> {
         let mut list = Vec::new();
         for (path, content) in files {
@@ -178,6 +187,11 @@ mod tests {
     fn p127_what_is_not_utf_8_is_named_with_its_line() {
         let error = Migrations::embedded([("1_a.sql", b"SELECT 1;\n-- \xe9\n")]).unwrap_err().to_string();
         assert!(error.contains("1_a.sql") && error.contains("line 2") && error.contains("UTF-8"), "{error}");
+        let utf_16: Vec<u8> = "--\nSELECT 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for text in [utf_16.as_slice(), b"SELECT '\0'"] {
+            let error = Migrations::embedded([("1_a.sql", text)]).unwrap_err().to_string();
+            assert!(error.contains("1_a.sql") && error.contains("line 1") && error.contains("NUL"), "{error}");
+        }
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub enum Repair {
     /// What is recorded of it is removed: one whose file is gone is no longer missed, and one with a file will be run
     /// from its beginning.
     Forget,
-    /// An incomplete one goes on behind the statements that are recorded as done, with its file as it is now.
+    /// An incomplete one goes on behind the statements that are recorded as done, with its file as it is now. What is set
+    /// by those that are done (`SET`, `RESET`) is set again.
     Resume,
 }

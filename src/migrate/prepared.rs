@@ -2,6 +2,7 @@
 use super::migrations::Migration;
 use crate::error::{Error, Result};
 use crate::load::beginning;
+use crate::plan::{self, Effect};
 use crate::statements::token::{Token, token};
 use crate::statements::{self, Next, Sort};
 use crate::template::Templates;
@@ -57,6 +58,12 @@ impl<'m> Prepared<'m> {
             return Err(Error::invalid(format!("migration {:?}", migration.name()), why));
         }
         Ok(Self { migration, mode: mode(migration.text()), statements })
+    }
+
+    /// Those of so many statements at the beginning that set something for the ones behind them, in the session that ran
+    /// them: another one has to be told again.
+    pub(super) fn settings_of(&self, done: usize) -> impl Iterator<Item = &Statement> {
+        self.statements.iter().take(done).filter(|statement| plan::effect_of(&statement.text) == Effect::Setting)
     }
 }
 

@@ -36,11 +36,24 @@ pub struct AppliedMigration {
 /// What has the server read strings as they were told apart here.
 const STRINGS: &str = "SET standard_conforming_strings = on";
 
+/// What has it read text as it is sent, also after a statement that may have changed that.
+const READING: [&str; 2] = ["SET client_encoding = 'UTF8'", STRINGS];
+
 /// Deferred constraints are checked while the settings are those of the migration.
 const CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-/// What a migration sets, becomes or makes for itself alone does not last. `RESET ALL` does not reset roles.
-const RESET: [&str; 3] = ["RESET SESSION AUTHORIZATION", "RESET ALL", "DISCARD TEMP"];
+/// What a migration sets, becomes or makes for itself alone does not last. `RESET ALL` does not reset roles. It is
+/// [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) without what lets the lock go; nobody else
+/// has prepared statements on this session.
+const RESET: [&str; 7] = [
+    "CLOSE ALL",
+    "RESET SESSION AUTHORIZATION",
+    "RESET ALL",
+    "DEALLOCATE ALL",
+    "UNLISTEN *",
+    "DISCARD TEMP",
+    "DISCARD SEQUENCES",
+];
 
 /// The settings under which the statements of a migration run.
 fn settings(options: &MigrateOptions) -> Sql {
@@ -144,7 +157,9 @@ impl Runner<'_> {
             Some(done) => advance(State::Incomplete, done)?,
         }
         self.set(&action)?;
-        for (number, statement) in prepared.statements.iter().enumerate().skip(done.unwrap_or_default()) {
+        let done = done.unwrap_or_default();
+        prepared.settings_of(done).try_for_each(|statement| self.send(prepared, statement))?;
+        for (number, statement) in prepared.statements.iter().enumerate().skip(done) {
             let told = |error: Error| error.and(&stopped(number, total, statement));
             self.send(prepared, statement).and_then(|()| advance(State::Incomplete, number + 1)).map_err(told)?;
         }
@@ -154,8 +169,7 @@ impl Runner<'_> {
 
     fn send(&self, prepared: &Prepared<'_>, statement: &Statement) -> Result<()> {
         let action = statement.action(prepared.migration);
-        self.session.send_text(&action, &statement.text)?;
-        if statement.changes_reading { self.session.send_text(&action, STRINGS) } else { Ok(()) }
+        texts(statement).try_for_each(|text| self.session.send_text(&action, text))
     }
 
     fn set(&self, action: &str) -> Result<()> {
@@ -167,6 +181,12 @@ impl Runner<'_> {
         RESET.iter().try_for_each(|text| self.session.send_text(action, text))?;
         self.session.run_for_user(action, &[role(self.session)])
     }
+}
+
+/// What is sent for a statement.
+fn texts(statement: &Statement) -> impl Iterator<Item = &str> {
+    let reading = READING.into_iter().filter(|_| statement.changes_reading);
+    std::iter::once(statement.text.as_str()).chain(reading)
 }
 
 /// What is left of a migration without a transaction that did not come to its end.
@@ -201,8 +221,10 @@ pub(super) fn script(
     }
     add(settings(options));
     add(Sql::trusted(STRINGS));
-    for (number, statement) in prepared.statements.iter().enumerate().skip(done.unwrap_or_default()) {
-        add(Sql::trusted(statement.text.as_str()));
+    let done = done.unwrap_or_default();
+    prepared.settings_of(done).flat_map(texts).for_each(|text| add(Sql::trusted(text)));
+    for (number, statement) in prepared.statements.iter().enumerate().skip(done) {
+        texts(statement).for_each(|text| add(Sql::trusted(text)));
         if prepared.mode == Mode::EachByItself {
             add(history.advance(migration.version(), State::Incomplete, number + 1, Duration::ZERO));
         }

@@ -101,8 +101,10 @@ fn status(version: u64, file: Option<&Migration>, record: Option<&Record>, last:
 
 fn recorded(file: &Migration, record: &Record) -> (MigrationState, Option<String>) {
     let (name, Record { checksum, applied_at, statements_done: done, .. }) = (file.name(), record);
-    match record.state {
-        State::Incomplete => (
+    let is_another = *checksum != file.checksum();
+    match (record.state, is_another) {
+        // One that was to go on has another file than the one that was looked at: it has to be looked at again.
+        (State::Incomplete, _) | (State::Resumable, true) => (
             MigrationState::Incomplete,
             Some(format!(
                 "{name:?} was not completed: {done} of its statements are done, and the one after that perhaps; look at \
@@ -110,7 +112,7 @@ fn recorded(file: &Migration, record: &Record) -> (MigrationState, Option<String
                  accept it as applied"
             )),
         ),
-        _ if *checksum != file.checksum() => (
+        (State::Applied | State::Baseline, true) => (
             MigrationState::Edited,
             Some(format!(
                 "{name:?} was edited after it was applied at {applied_at} (checksum {checksum} then, {} now); bring it \
@@ -118,9 +120,9 @@ fn recorded(file: &Migration, record: &Record) -> (MigrationState, Option<String
                 file.checksum()
             )),
         ),
-        State::Applied => (MigrationState::Applied, None),
-        State::Baseline => (MigrationState::Baseline, None),
-        State::Resumable => (MigrationState::Resumable, None),
+        (State::Applied, false) => (MigrationState::Applied, None),
+        (State::Baseline, false) => (MigrationState::Baseline, None),
+        (State::Resumable, false) => (MigrationState::Resumable, None),
     }
 }
 
@@ -194,6 +196,9 @@ mod tests {
 
         let halves = [record(all.get(1).unwrap(), State::Incomplete), record(all.get(2).unwrap(), State::Resumable)];
         assert_eq!(states(&all, &halves)[..2], [(1, "incomplete"), (2, "resumable")]);
+        // What is to go on and got another file has to be looked at again.
+        let changed = Migrations::embedded([("1_a.sql", "a"), ("2_b.sql", "other")]).unwrap();
+        assert_eq!(states(&changed, &halves[1..])[1], (2, "incomplete"));
         // A file may get another title.
         let renamed = Migrations::embedded([("001_z.sql", "a")]).unwrap();
         assert_eq!(states(&renamed, &[of(1)]), [(1, "applied")]);

@@ -81,7 +81,7 @@ fn p120_of_a_migration_that_fails_nothing_is_left_and_the_error_says_where_it_is
     let error = failing.apply().unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42P01");
     let text = error.to_string();
-    for words in ["002_bad.sql", "line 4", "ALTER TABLE nothing", "42P01", "1 migrations before it were applied"] {
+    for words in ["002_bad.sql", "line 4", "ALTER TABLE nothing", "42P01", "applied before it, and stay: 1"] {
         assert!(text.contains(words), "{text}");
     }
     assert!(!text.contains("secret"), "{text}");
@@ -309,7 +309,8 @@ fn p124_migrations_of_pgdbm_are_taken_over_and_continued() {
     let insert = "INSERT INTO users.schema_migrations (filename, checksum, module_name, applied_at, applied_by, execution_time_ms) \
          VALUES ('001_a.sql', encode(sha256(convert_to(E'BEGIN;\\nCREATE TABLE {{tables.a}} ();\\nCOMMIT;', 'UTF8')), 'hex'), \
          'users', '2025-02-03 04:05:06', 'somebody', 12), ('20260101_120000_b.sql', \
-         encode(sha256('CREATE TABLE {{tables.b}} ();'), 'hex'), 'users', now(), NULL, NULL), \
+         encode(sha256('CREATE TABLE {{tables.b}} ();'), 'hex'), 'users', now(), NULL, NULL), ('20260101_120000_b.sql', \
+         encode(sha256('CREATE TABLE {{tables.b}} ();'), 'hex'), NULL, now(), NULL, NULL), \
          ('001_z.sql', 'x', 'another', now(), 'x', 1)";
     cluster.execute(insert, &[]).unwrap();
     let plan = cluster.plan(|c| migrator_on(c, &migrator).adopt(&pgdbm)).unwrap();
@@ -421,6 +422,31 @@ fn p125_what_was_done_without_a_transaction_is_told_and_nothing_goes_on_before_i
     assert_eq!(applied(migrator.apply()), [2, 3]);
     let indexes = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'users.users'::regclass AND indisvalid ORDER BY 1";
     assert_eq!(texts(&cluster, indexes), ["users.one", "users.three", "users.two"]);
+}
+
+#[test]
+fn p125_what_is_resumed_has_the_settings_of_the_statements_that_were_done() {
+    let cluster = fresh();
+    cluster.execute("CREATE SCHEMA other", &[]).unwrap();
+    let text = "-- pgsteward:no-transaction\nSET search_path = other;\nSET work_mem = '64kB';\nRESET work_mem;\nCREATE TABLE a ();\n\
+                SELECT 1 / count(*) FROM pg_class WHERE relname = 'gate';\nCREATE TABLE b ();";
+    let migrator = migrator(&cluster, &[("1_a.sql", text)]);
+    let error = migrator.apply().unwrap_err();
+    assert!(error.code().unwrap().code() == "22012" && error.to_string().contains("4 of its 6"), "{error}");
+    cluster.execute("CREATE TABLE public.gate ()", &[]).unwrap();
+    migrator.repair(1, Repair::Resume).unwrap();
+    // A file that changes after that is looked at again before it goes on, and never counts as one that was applied.
+    let changed = format!("{text}\nCREATE TABLE c ();");
+    let changed = self::migrator(&cluster, &[("1_a.sql", changed.as_str())]);
+    assert_eq!(states(&changed), [(1, "incomplete")]);
+    changed.repair(1, Repair::Resume).unwrap();
+    migrator.repair(1, Repair::Resume).unwrap();
+    let plan = migrator.plan().unwrap().to_string();
+    let places = ["SET search_path = \"users\"", "SET search_path = other", "RESET work_mem", "TABLE b"]
+        .map(|words| plan.find(words).unwrap_or_else(|| panic!("{words}: {plan}")));
+    assert!(places.is_sorted() && !plan.contains("TABLE a"), "{plan}");
+    assert_eq!(applied(migrator.apply()), [1]);
+    assert_eq!(objects(&cluster)[..2], ["other.a", "other.b"]);
 }
 
 #[test]
@@ -537,8 +563,11 @@ fn p128_a_module_keeps_to_its_schema_and_its_table() {
     let (users, mut orders) = (migrator(&cluster, &TWO), MigrateOptions::for_module("orders"));
     users.apply().unwrap();
     let files = [("001_items.sql", "CREATE TABLE items ();")];
-    let error = with(&cluster, &files, orders.clone()).apply().unwrap_err();
-    assert!(matches!(&error, Error::NotFound { what } if what.contains("\"orders\"")), "{error}");
+    let without = with(&cluster, &files, orders.clone());
+    for error in [without.apply().unwrap_err(), without.verify().unwrap_err(), without.plan().unwrap_err()] {
+        assert!(matches!(&error, Error::NotFound { what } if what.contains("\"orders\"")), "{error}");
+    }
+    assert_eq!(states(&without), [(1, "pending")]);
     assert_eq!(objects(&cluster).len(), 4);
     orders.missing_schema = MissingSchema::Create;
     orders.table = "History".into();
@@ -589,12 +618,28 @@ fn what_a_migration_sets_or_becomes_does_not_reach_the_next() {
     let look = "DO $$ BEGIN IF current_setting('search_path') <> 'users' OR current_setting('work_mem') <> '123kB' \
         OR current_user <> 'postgres' OR to_regclass('pg_temp.t') IS NOT NULL THEN RAISE 'it leaked: % % %', \
         current_setting('search_path'), current_setting('work_mem'), current_user; END IF; END $$";
-    let leak = "SET search_path = public; SET work_mem = '64kB'; CREATE TEMP TABLE t (); SET ROLE pg_monitor;";
+    let leak = "SET search_path = public; SET work_mem = '64kB'; CREATE TEMP TABLE t (); PREPARE p AS SELECT 1; \
+        DECLARE c CURSOR WITH HOLD FOR SELECT FROM pg_temp.t; LISTEN l; SET ROLE pg_monitor;";
+    let nothing = "DO $$ BEGIN IF EXISTS (SELECT FROM pg_prepared_statements) OR EXISTS (SELECT FROM pg_listening_channels()) \
+        OR EXISTS (SELECT FROM pg_cursors WHERE is_holdable) THEN RAISE 'it leaked'; END IF; END $$";
     let alone = "-- pgsteward:no-transaction\nSET work_mem = '64kB';\nSET standard_conforming_strings = on; RESET ALL; SELECT '\\';";
-    let files = [("1_a.sql", leak), ("2_b.sql", look), ("3_c.sql", alone), ("4_d.sql", look)];
+    let look = format!("{look};\n{nothing}");
+    let files = [("1_a.sql", leak), ("2_b.sql", &look), ("3_c.sql", alone), ("4_d.sql", &look), ("5_e.sql", leak)];
     let settings = beside(&cluster, "options='-c work_mem=123kB -c standard_conforming_strings=off'");
-    assert_eq!(applied(migrator(&settings, &files).apply()), [1, 2, 3, 4]);
+    assert_eq!(applied(migrator(&settings, &files).apply()), [1, 2, 3, 4, 5]);
     assert_eq!(texts(&cluster, "SELECT to_regclass('public.t')::text"), ["t"]);
+}
+
+#[test]
+fn the_text_of_a_migration_is_read_in_utf_8_whatever_it_sets() {
+    let cluster = fresh();
+    let text = "SET client_encoding = 'LATIN1';\nCREATE TABLE t AS SELECT 'é'::text AS a;\nSET NAMES 'LATIN1';\n\
+                INSERT INTO t VALUES ('é');";
+    let migrator = migrator(&cluster, &[("1_a.sql", text)]);
+    let plan = migrator.plan().unwrap();
+    assert_eq!(applied(migrator.apply()), [1]);
+    assert_eq!(texts(&cluster, "SELECT DISTINCT a FROM users.t"), ["é"]);
+    assert_eq!(plan.to_string().matches("SET client_encoding = 'UTF8'").count(), 2, "{plan}");
 }
 
 #[test]
@@ -694,6 +739,10 @@ fn migrations_are_read_from_a_folder() {
     std::fs::create_dir(folder.path().join("003_folder.sql")).unwrap();
     let migrator = Migrator::new(&cluster, read().unwrap(), options()).unwrap();
     assert_eq!(applied(migrator.apply()), [1]);
+    std::os::unix::fs::symlink("/nowhere/at/all", folder.path().join("002_gone.sql")).unwrap();
+    let gone = read().unwrap_err();
+    assert!(matches!(gone, Error::Io { .. }) && gone.to_string().contains("002_gone.sql"), "{gone}");
+    std::fs::remove_file(folder.path().join("002_gone.sql")).unwrap();
     folder.write("setup.sql", "SELECT 1");
     assert!(read().unwrap_err().to_string().contains("setup.sql"));
     let gone = Migrations::from_directory(folder.path().join("none")).unwrap_err();

@@ -218,6 +218,6 @@ fn new(output: &Output, scope: &Scope, title: &str) -> Result<(), Failure> {
     let path = scope.directory.join(name);
     let failed = |error| Failure::io(format!("make {path:?}"), error);
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
-    file.write_all(format!("-- {title}\n").as_bytes()).map_err(failed)?;
+    file.write_all(format!("-- {}\n", title.trim()).as_bytes()).map_err(failed)?;
     output.text(&format!("{}\n", path.display()))
 }
