@@ -1,6 +1,5 @@
 //! Databases for tests, their templates, fixtures, and what became of tables.
 use crate::support::{connect, fresh, server, unique, wait_until};
-use pgsteward::migrate::{MigrateOptions, Migration, Migrations, Migrator};
 use pgsteward::testing::{
     TableRows, Template, TestDatabase, insert_json, load_fixture, remove_left_overs, with_rollback,
 };
@@ -205,7 +204,9 @@ fn a_template_of_this_process_goes_with_it_and_one_of_files_is_made_of_them() {
 }
 
 #[test]
+#[cfg(feature = "migrate")]
 fn a_template_of_migrations_is_another_one_when_they_change() {
+    use pgsteward::migrate::{MigrateOptions, Migration, Migrations, Migrator};
     let (dsn, label) = (server().dsn(), unique("migrated"));
     let prepare = |files: &[(&str, &str)]| {
         let migrations = Migrations::embedded(files.iter().copied()).unwrap();
