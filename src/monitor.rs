@@ -17,9 +17,10 @@
 //! # Ok::<(), pgsteward::Error>(())
 //! ```
 //!
-//! Each question is one round trip, and looks at the server as it is at that moment, also inside a transaction. What
-//! others do shows to their own roles, superusers and members of `pg_read_all_stats` (which `pg_monitor` is); to everybody
-//! else such a session shows with its process, database, role and application alone.
+//! Each question is one round trip (but for [`Monitor::explain_analyze`], which needs a transaction), and looks at the
+//! server as it is at that moment, also inside a transaction. What others do shows to their own roles, superusers and
+//! members of `pg_read_all_stats` (which `pg_monitor` is); to everybody else such a session shows with its process,
+//! database, role and application alone.
 mod activity;
 mod blocking;
 mod explain;
@@ -151,8 +152,8 @@ impl Monitor {
 
     /// The plan of a statement, and what became of it when it was run: how many rows, how long, which buffers. The
     /// statement runs in a transaction that is rolled back, also when it only seems to read; in a transaction that is open,
-    /// in a savepoint. It takes its locks, and fires its triggers. What no rollback undoes stays: sequences go on, and what
-    /// functions do outside of the database.
+    /// in a savepoint. It takes its locks, and fires its triggers, but not those that are deferred. What no rollback
+    /// undoes stays: sequences go on, and what functions do outside of the database.
     ///
     /// # Errors
     /// As for [`explain`](Monitor::explain), and those of the statement. [`Error::Invalid`] in a plan.

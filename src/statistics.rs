@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use postgres::error::SqlState;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -85,16 +84,15 @@ pub struct Statistics {
 struct Inner {
     options: StatisticsOptions,
     counts: Counts,
-    errors: AtomicU64,
-    slow: AtomicU64,
     kept: Mutex<Kept>,
 }
 
 /// What is rare.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Kept {
     errors_by_sqlstate: BTreeMap<String, u64>,
-    slow: VecDeque<SlowStatement>,
+    slow: u64,
+    slow_statements: VecDeque<SlowStatement>,
 }
 
 /// A statement that took long.
@@ -136,13 +134,7 @@ pub struct StatisticsReport {
 impl Statistics {
     /// Figures that begin with nothing.
     pub fn new(options: StatisticsOptions) -> Self {
-        let inner = Inner {
-            options,
-            counts: Counts::default(),
-            errors: AtomicU64::new(0),
-            slow: AtomicU64::new(0),
-            kept: Mutex::default(),
-        };
+        let inner = Inner { options, counts: Counts::default(), kept: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -171,15 +163,16 @@ impl Statistics {
 
     /// The figures of this moment. Sends nothing.
     pub fn report(&self) -> StatisticsReport {
-        let Inner { options: _, counts, errors, slow, kept } = &*self.inner;
-        let kept = lock(kept);
+        let Inner { options: _, counts, kept } = &*self.inner;
+        let Kept { errors_by_sqlstate, slow, slow_statements } = lock(kept).clone();
+        // Read last, as it is counted first: no more have failed than were run.
         let histogram = counts.histogram();
         StatisticsReport {
             statements: histogram.count(),
-            errors: errors.load(Ordering::Relaxed),
-            errors_by_sqlstate: kept.errors_by_sqlstate.clone(),
-            slow: slow.load(Ordering::Relaxed),
-            slow_statements: kept.slow.iter().cloned().collect(),
+            errors: errors_by_sqlstate.values().sum(),
+            errors_by_sqlstate,
+            slow,
+            slow_statements: slow_statements.into(),
             total: counts.total(),
             longest: counts.longest(),
             histogram,
@@ -188,16 +181,14 @@ impl Statistics {
 
     /// Counts a statement that has ended; `error` is that of one that has failed, with its code if it has one.
     pub(crate) fn count(&self, statement: &str, duration: Duration, error: Option<Option<&SqlState>>) {
-        let Inner { options, counts, errors, slow, kept } = &*self.inner;
+        let Inner { options, counts, kept } = &*self.inner;
         let sqlstate = error.map(|code| code.map_or("", SqlState::code));
         let is_slow = options.slow.is_some_and(|slow| duration >= slow);
         counts.add(duration);
         if let Some(sqlstate) = sqlstate {
-            errors.fetch_add(1, Ordering::Relaxed);
             *lock(kept).errors_by_sqlstate.entry(sqlstate.to_owned()).or_default() += 1;
         }
         if is_slow {
-            slow.fetch_add(1, Ordering::Relaxed);
             lock(kept).keep(options.slow_kept, || SlowStatement {
                 statement: statement.chars().take(LONGEST).collect(),
                 duration,
@@ -213,13 +204,14 @@ impl Statistics {
 
 impl Kept {
     fn keep(&mut self, most: usize, statement: impl FnOnce() -> SlowStatement) {
+        self.slow += 1;
         if most == 0 {
             return;
         }
-        while self.slow.len() >= most {
-            self.slow.pop_front();
+        while self.slow_statements.len() >= most {
+            self.slow_statements.pop_front();
         }
-        self.slow.push_back(statement());
+        self.slow_statements.push_back(statement());
     }
 }
 
@@ -284,5 +276,21 @@ mod tests {
         assert_eq!(report.errors_by_sqlstate, BTreeMap::from([("23505".into(), 2), (String::new(), 1)]));
         let errors: Vec<_> = report.slow_statements.iter().map(|slow| slow.error.as_deref()).collect();
         assert_eq!(errors, [Some("23505"), Some(""), None]);
+    }
+
+    #[test]
+    fn the_figures_of_a_report_fit_together_whoever_counts_meanwhile() {
+        let statistics = with(|options| (options.slow, options.slow_kept) = (Some(Duration::ZERO), 0));
+        std::thread::scope(|scope| {
+            let counting = [(); 2]
+                .map(|()| scope.spawn(|| (0..100_000).for_each(|_| statistics.count("a", MILLISECOND, Some(None)))));
+            while !counting.iter().all(|thread| thread.is_finished()) {
+                let report = statistics.report();
+                assert!(report.statements >= report.errors && report.statements >= report.slow, "{report:?}");
+                assert_eq!(report.errors, report.errors_by_sqlstate.values().sum::<u64>());
+            }
+        });
+        let report = statistics.report();
+        assert_eq!((report.statements, report.errors, report.slow), (200_000, 200_000, 200_000));
     }
 }

@@ -34,7 +34,8 @@ pub(super) const LOCKED: &str = "locked AS MATERIALIZED (SELECT l.relation FROM 
     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))";
 
 /// Which schemas are not the system's own.
-pub(super) const OF_USERS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+pub(super) const OF_USERS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+    AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_toast_temp_')";
 
 /// Partitions are found in the catalogue: `pg_partition_tree` would lock them.
 fn query() -> Sql {

@@ -37,7 +37,8 @@ pub struct OpenTransaction {
 }
 
 fn query(open_for: Duration) -> Sql {
-    let seconds = open_for.as_secs();
+    // Rounded up: what is younger does not show.
+    let milliseconds = u64::try_from(open_for.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     sql!(
         "SELECT open.pid, open.gid, open.database, open.role, open.application, open.state, open.query, \
          pg_catalog.date_part('epoch', open.age)::text AS age, open.xmin_age::text \
@@ -49,8 +50,8 @@ fn query(open_for: Duration) -> Sql {
          UNION ALL SELECT NULL, p.gid, p.database, p.owner, NULL, NULL, \
          pg_catalog.clock_timestamp() - p.prepared, pg_catalog.age(p.transaction), NULL \
          FROM pg_catalog.pg_prepared_xacts p) AS open \
-         WHERE pg_catalog.date_part('epoch', open.age) >= {} ORDER BY open.age DESC, open.pid, open.gid",
-        seconds
+         WHERE pg_catalog.date_part('epoch', open.age) * 1000 >= {} ORDER BY open.age DESC, open.pid, open.gid",
+        milliseconds
     )
 }
 
@@ -71,4 +72,16 @@ fn read(row: &Row) -> Result<OpenTransaction> {
 pub(super) fn transactions(cluster: &Cluster, open_for: Duration) -> Result<Vec<OpenTransaction>> {
     let answers = cluster.session().run("look at open transactions", &[fresh_statistics(), query(open_for)])?;
     answers.iter().skip(1).flatten().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_least_so_long_is_not_rounded_down() {
+        let asks_for = |open_for| query(open_for).to_string().contains(" * 1000 >= 1500 ORDER BY");
+        assert!(asks_for(Duration::from_millis(1500)) && !asks_for(Duration::from_secs(1)));
+        assert!(query(Duration::from_nanos(1)).to_string().contains(" * 1000 >= 1 ORDER BY"));
+    }
 }

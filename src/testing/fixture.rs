@@ -1,8 +1,8 @@
 //! Rows for tests, from SQL and from JSON.
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::sql::{Ident, Sql};
-use crate::{Cluster, Name, plan};
+use crate::sql::{Ident, Lit, Sql};
+use crate::{Cluster, DataType, Name, plan};
 use postgres::types::Type;
 use std::fs;
 use std::path::Path;
@@ -28,10 +28,11 @@ pub fn load_fixture(cluster: &Cluster, path: impl AsRef<Path>) -> Result<()> {
 }
 
 /// Inserts rows, all or nothing, and returns how many there were. The text is an object: the name of a table, as SQL
-/// writes it, and its rows in the order in which they are inserted; a table that others refer to comes before them.
+/// writes it (without a schema it is one in `public`), and its rows in the order in which they are inserted; a table that
+/// others refer to comes before them.
 ///
 /// A column that a row does not have gets its default, `null` is NULL. The server reads the values, as
-/// [`json_populate_record`](https://www.postgresql.org/docs/current/functions-json.html#FUNCTIONS-JSON-PROCESSING)
+/// [`json_to_recordset`](https://www.postgresql.org/docs/current/functions-json.html#FUNCTIONS-JSON-PROCESSING)
 /// does: numbers are exact, however long, strings are read as the column's type writes itself (`"2026-02-29"`,
 /// `"\\x00ff"`, `"1 day"`), an array is an array. Identity columns take what is given
 /// (`OVERRIDING SYSTEM VALUE`); their sequences do not hear of it.
@@ -93,7 +94,7 @@ fn insert(cluster: &Cluster, rows: &[FixtureRow]) -> Result<()> {
     let Some(FixtureRow { table, columns, .. }) = rows.first() else { return Ok(()) };
     let table = Name::parse(table)?;
     let texts: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
-    let statement = statement(&table, columns);
+    let statement = statement(&table, &with_types(cluster, &table, columns)?);
     statement.check()?;
     let inserted = match columns.is_empty() {
         true => rows.iter().try_for_each(|_| cluster.execute(&statement.to_string(), &[]).map(drop)),
@@ -102,19 +103,34 @@ fn insert(cluster: &Cluster, rows: &[FixtureRow]) -> Result<()> {
     inserted.map_err(|error| error.and(&format!("in a row for table {table}")))
 }
 
-/// The statement that inserts rows with these columns; of none, one row.
-fn statement(table: &Name, columns: &[String]) -> Sql {
+/// Columns with their types. One that the table does not have is a text, until the server refuses it by its name.
+fn with_types(cluster: &Cluster, table: &Name, columns: &[String]) -> Result<Vec<(String, DataType)>> {
+    let question = sql!(
+        "SELECT c.name, COALESCE((SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = pg_catalog.to_regclass({}) AND a.attname::text = c.name), 'text') AS type \
+         FROM pg_catalog.unnest(ARRAY[{}]::text[]) WITH ORDINALITY c(name, place) ORDER BY c.place",
+        Lit(&sql!("{}", table).to_string()),
+        Sql::join(columns.iter().map(|name| sql!("{}", Lit(name))), ", ")
+    );
+    let answers = cluster.session().run("read the types of columns", &[question])?;
+    let read = |row: &Row| Ok((row.text("name")?, row.text("type")?.into()));
+    answers.iter().flatten().map(read).collect()
+}
+
+/// The statement that inserts rows with these columns; of none, one row. The columns that the rows do not have are not
+/// read at all: a domain may take no NULL.
+fn statement(table: &Name, columns: &[(String, DataType)]) -> Sql {
     if columns.is_empty() {
         return sql!("INSERT INTO {} DEFAULT VALUES", table);
     }
-    let list = |prefix: &'static str| Sql::join(columns.iter().map(|name| sql!("{}{}", prefix, Ident(name))), ", ");
+    let names = || Sql::join(columns.iter().map(|(name, _)| sql!("{}", Ident(name))), ", ");
     sql!(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM \
-         pg_catalog.json_populate_recordset(NULL::{}, $1::pg_catalog.text::pg_catalog.json) r",
+         pg_catalog.json_to_recordset($1::pg_catalog.text::pg_catalog.json) r({})",
         table,
-        list(""),
-        list("r."),
-        table
+        names(),
+        names(),
+        Sql::join(columns.iter().map(|(name, data_type)| sql!("{} {}", Ident(name), data_type)), ", ")
     )
 }
 
@@ -124,13 +140,14 @@ mod tests {
 
     #[test]
     fn a_statement_names_the_columns_that_rows_have_and_no_others() {
-        let table = Name::new("a\"b", "t");
+        let (table, column) = (Name::new("a\"b", "t"), |name: &str| (name.to_owned(), "app.\"Kind\"[]".into()));
         assert_eq!(
-            statement(&table, &["x\"y".into(), "id".into()]).to_string(),
-            "INSERT INTO \"a\"\"b\".\"t\" (\"x\"\"y\", \"id\") OVERRIDING SYSTEM VALUE SELECT r.\"x\"\"y\", r.\"id\" FROM \
-             pg_catalog.json_populate_recordset(NULL::\"a\"\"b\".\"t\", $1::pg_catalog.text::pg_catalog.json) r"
+            statement(&table, &[column("x\"y"), column("id")]).to_string(),
+            "INSERT INTO \"a\"\"b\".\"t\" (\"x\"\"y\", \"id\") OVERRIDING SYSTEM VALUE SELECT \"x\"\"y\", \"id\" FROM \
+             pg_catalog.json_to_recordset($1::pg_catalog.text::pg_catalog.json) \
+             r(\"x\"\"y\" app.\"Kind\"[], \"id\" app.\"Kind\"[])"
         );
         assert_eq!(statement(&table, &[]).to_string(), "INSERT INTO \"a\"\"b\".\"t\" DEFAULT VALUES");
-        assert!(statement(&table, &[String::new()]).check().is_err());
+        assert!(statement(&table, &[column("")]).check().is_err());
     }
 }

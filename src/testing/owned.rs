@@ -6,6 +6,7 @@ use crate::server_process::ServerProcess;
 use crate::sql::{Ident, Lit, Sql};
 use crate::{Cluster, Error, Result, Sessions};
 use sha2::{Digest, Sha256};
+use std::io::{self, Write};
 use std::time::Duration;
 
 /// What the names begin with.
@@ -98,7 +99,8 @@ impl OwnedDatabase {
     fn stay(&self) -> Result<()> {
         let comment = sql!("COMMENT ON DATABASE {} IS 'A test database that was kept on demand'", Ident(&self.name));
         self.owner.session().run(&format!("keep database {:?}", self.name), &[comment])?;
-        eprintln!("the test database {:?} is kept", self.name);
+        // `eprintln!` would not show in a test that passes. Where nobody reads, there is nobody to tell.
+        let _ = writeln!(io::stderr(), "the test database {:?} is kept", self.name);
         Ok(())
     }
 
@@ -164,7 +166,8 @@ pub(super) fn connect(dsn: &str) -> Result<Cluster> {
 /// [`TestDatabase`](super::TestDatabase) and [`Template`](super::Template) do this whenever they make a database.
 ///
 /// # Errors
-/// As for [`Cluster::connect`]. A database that cannot be dropped is left, with a warning in the log.
+/// As for [`Cluster::connect`]. A database that cannot be dropped, or that somebody is connected to, is left, with a
+/// warning in the log.
 pub fn remove_left_overs(dsn: &str) -> Result<Vec<String>> {
     drop_orphans(&connect(dsn)?)
 }
@@ -172,21 +175,27 @@ pub fn remove_left_overs(dsn: &str) -> Result<Vec<String>> {
 fn drop_orphans(cluster: &Cluster) -> Result<Vec<String>> {
     let (session, action) = (cluster.session(), "look for test databases that were left over");
     let question = sql!(
-        "SELECT d.datname AS name FROM pg_catalog.pg_database d WHERE pg_catalog.starts_with(d.datname::text, {}) \
+        "SELECT d.datname AS name, EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(NULL) a \
+         WHERE a.datid = d.oid)::text AS in_use FROM pg_catalog.pg_database d \
+         WHERE pg_catalog.starts_with(d.datname::text, {}) \
          AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NULL ORDER BY 1",
         Lit(START)
     );
     let mut owned = Vec::new();
     for row in session.run(action, &[question])?.iter().flatten() {
-        let name = row.text("name")?;
-        owned.extend(owner_of(&name).map(|owner| (name, owner)));
+        let (name, in_use) = (row.text("name")?, row.truth("in_use")?);
+        owned.extend(owner_of(&name).map(|owner| (name, in_use, owner)));
     }
-    let questions: Vec<Sql> = owned.iter().map(|(_, owner)| owner.is_alive()).collect();
+    let questions: Vec<Sql> = owned.iter().map(|(_, _, owner)| owner.is_alive()).collect();
     let answers = session.run(action, &questions)?;
     let mut dropped = Vec::new();
-    for ((name, _), row) in owned.into_iter().zip(answers.iter().flatten()) {
-        if !row.truth("alive")? && drop_orphan(cluster, &name) {
-            dropped.push(name);
+    for ((name, in_use, _), row) in owned.into_iter().zip(answers.iter().flatten()) {
+        match (row.truth("alive")?, in_use) {
+            (true, _) => {}
+            // The server would wait five seconds for them.
+            (false, true) => log::warn!("test database {name:?} was left over, and somebody is connected to it"),
+            (false, false) if drop_orphan(cluster, &name) => dropped.push(name),
+            (false, false) => {}
         }
     }
     Ok(dropped)

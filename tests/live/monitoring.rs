@@ -311,6 +311,17 @@ fn unused_indexes_are_those_that_nothing_needs() {
 }
 
 #[test]
+fn indexes_of_what_the_server_keeps_out_of_line_are_its_own_also_of_temporary_tables() {
+    let cluster = fresh();
+    run(&cluster, "CREATE TABLE t (t text); CREATE TEMP TABLE own (t text)");
+    let mut other = client(&cluster, "other");
+    other.batch_execute("CREATE TEMP TABLE theirs (id int PRIMARY KEY, t text)").unwrap();
+    let indexes = cluster.monitor().indexes().unwrap();
+    let names: Vec<_> = indexes.iter().map(|index| index.name.name.as_str()).collect();
+    assert_eq!(names, ["theirs_pkey"]);
+}
+
+#[test]
 fn a_plan_runs_nothing_whatever_the_statement_says() {
     let cluster = fresh();
     run(&cluster, "CREATE TABLE t (id int); INSERT INTO t VALUES (1)");

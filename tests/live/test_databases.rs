@@ -203,6 +203,28 @@ fn a_template_of_this_process_goes_with_it_and_one_of_files_is_made_of_them() {
     assert_ne!(Template::of_files(&dsn, &label, &folder).unwrap().name(), first.name());
 }
 
+#[test]
+#[cfg(feature = "migrate")]
+fn a_template_of_migrations_is_another_one_when_they_change() {
+    use pgsteward::migrate::{MigrateOptions, Migration, Migrations, Migrator};
+    let (dsn, label) = (server().dsn(), unique("migrated"));
+    let prepare = |files: &[(&str, &str)]| {
+        let migrations = Migrations::embedded(files.iter().copied()).unwrap();
+        let checksums: Vec<&str> = migrations.iter().map(Migration::checksum).collect();
+        let apply = |database: &TestDatabase| {
+            Migrator::new(database, migrations.clone(), MigrateOptions::new())?.apply().map(drop)
+        };
+        Template::prepare(&dsn, &label, checksums.join(" "), apply).unwrap()
+    };
+    let (first, second) = (("V2__a.sql", "CREATE TABLE item (id int)"), ("V10__b.sql", "ALTER TABLE item ADD n int"));
+    let names = [prepare(&[first]), prepare(&[first])].map(|template| template.name().to_owned());
+    assert_eq!(names[0], names[1]);
+    let template = prepare(&[first, second]);
+    assert_ne!(template.name(), names[0]);
+    let database = TestDatabase::from_template(&template).unwrap();
+    assert_eq!(text(&database, "SELECT count(n)::text FROM item"), "0");
+}
+
 /// What [`child`] does.
 const CHILD: &str = "PGSTEWARD_TEST_DATABASES_CHILD";
 
@@ -258,11 +280,16 @@ fn share(dsn: &str) {
     });
 }
 
-fn start(task: &str, dsn: &str, keep: &str) -> Child {
+fn command(task: &str, dsn: &str, keep: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "test_databases::child", "--nocapture"]).env(CHILD, format!("{task} {dsn}"));
+    command.args(["--exact", "test_databases::child"]).env(CHILD, format!("{task} {dsn}"));
     command.env("PGSTEWARD_KEEP_TEST_DATABASES", keep);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn start(task: &str, dsn: &str, keep: &str) -> Child {
+    command(task, dsn, keep).arg("--nocapture").spawn().unwrap()
 }
 
 /// The name of its database; what it prints later must have a reader.
@@ -312,6 +339,33 @@ fn p130_databases_are_kept_on_demand_with_their_names_printed() {
     }
     let mut child = start("passes", &dsn, "perhaps");
     assert!(!child.wait().unwrap().success());
+    // What a test that passes prints is not shown; this is.
+    let output = command("passes", &dsn, "all").output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let name = errors.split('"').nth(1).unwrap_or_else(|| panic!("it is not printed: {errors:?}"));
+    assert!(output.status.success() && exists(name), "{errors}");
+}
+
+#[test]
+fn p130_a_left_over_that_somebody_looks_into_stands_in_nobodys_way() {
+    let dsn = server().dsn();
+    let mut killed = start("sleeps", &dsn, "");
+    let (name, _out) = name_in(&mut killed);
+    let looking = connect(&name, "postgres");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let pid = name.split('_').nth(2).unwrap().to_owned();
+    wait_until("its owner is gone", || {
+        text(&maintenance(), &format!("SELECT count(*)::text FROM pg_stat_activity WHERE pid = {pid}")) == "0"
+    });
+    assert!(!remove_left_overs(&dsn).unwrap().contains(&name) && exists(&name));
+    // The server would have waited for whoever looks, five seconds for each new database.
+    assert!(!server().log().unwrap().contains(&format!("database \"{name}\" is being accessed")));
+    drop(looking);
+    wait_until("it is removed", || {
+        remove_left_overs(&dsn).unwrap();
+        !exists(&name)
+    });
 }
 
 #[test]
@@ -365,6 +419,24 @@ fn p131_json_rows_get_defaults_for_what_they_do_not_have_and_values_as_the_serve
         rows("SELECT string_agg(concat_ws('|', n, owner, note), ';' ORDER BY n) FROM line"),
         "1|1|x;2|2|'; DROP TABLE line;3|3|x"
     );
+}
+
+#[test]
+fn p131_a_column_that_takes_no_null_gets_its_default() {
+    let cluster = fresh();
+    run(
+        &cluster,
+        r#"CREATE SCHEMA "A.b"; CREATE DOMAIN "A.b"."Fu""ll" AS varchar(3) NOT NULL;
+        CREATE TABLE item (id int, code "A.b"."Fu""ll" DEFAULT 'abc', price numeric(4, 1), kinds "A.b"."Fu""ll"[])"#,
+    );
+    let json = r#"{ "item": [ { "id": 1, "price": 1.25 }, { "id": 2, "code": "x", "kinds": ["y", "z"] } ] }"#;
+    assert_eq!(insert_json(&cluster, json).unwrap(), 2);
+    assert_eq!(
+        text(&cluster, "SELECT string_agg(concat_ws('|', id, code, price, kinds), ';' ORDER BY id) FROM item"),
+        "1|abc|1.3;2|x|{y,z}"
+    );
+    let null = insert_json(&cluster, r#"{ "item": [ { "code": null } ] }"#).unwrap_err();
+    assert_eq!(null.code().map(|code| code.code()), Some("23502"), "{null}");
 }
 
 #[test]
