@@ -1,6 +1,8 @@
 //! One connection of a pool.
 use crate::connect::{self, Facts, Reached};
+use crate::error::{Error, Result};
 use postgres::Client;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,11 +39,17 @@ impl Connection {
     }
 
     /// Ends it, whatever it is doing: the driver reads to the end what a user has not, which may never come to an end, and
-    /// would do so here. So the server is asked to stop, and a thread waits for it.
+    /// would do so here. So the server is asked to stop, and a thread waits for it. A COPY that waits for data hears no
+    /// cancel, and would hold up every DROP DATABASE of the server: its server process is ended.
     pub(super) fn end(self) {
         elsewhere(move || {
-            let _ = connect::cancel(self.client.cancel_token(), Some(self.known.reached.clone()));
-            drop(self);
+            let (reached, process) = (self.known.reached.clone(), self.known.facts.pid);
+            let _ = connect::cancel(self.client.cancel_token(), Some(reached.clone()));
+            let (sender, ended) = mpsc::channel::<()>();
+            elsewhere(move || drop((self, sender)));
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                terminate(&reached, process).unwrap_or_else(|error| log::warn!("{error}"));
+            }
         });
     }
 
@@ -51,6 +59,17 @@ impl Connection {
             elsewhere(move || drop(idle)).map(thread::JoinHandle::join);
         }
     }
+}
+
+/// How long the end of a connection may take before its server process is ended.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ends a server process by another connection.
+fn terminate(reached: &Reached, process: i32) -> Result<()> {
+    let action = "end a connection that does not end by itself";
+    let mut client = connect::dial(&reached.config, &reached.tls, &reached.host, action)?;
+    let sql = sql!("SELECT pg_catalog.pg_terminate_backend({})", process);
+    client.batch_execute(sql.text()).map_err(|error| Error::driver(action, &error))
 }
 
 fn elsewhere(end: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>> {
