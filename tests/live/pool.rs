@@ -139,12 +139,15 @@ fn p106_copies_that_were_left_half_way_leave_nothing_behind() {
     drop(client);
     assert_eq!(traces(&pool), clean);
 
-    // A writer that was never dropped has the connection wait for its end: it is given up, and replaced.
+    // A writer that was never dropped has the connection wait for its end: it is given up, and replaced. Its server
+    // process hears no cancel, and would hold up whoever drops a database.
     let before = pid(&pool);
     let mut client = pool.get().unwrap();
     std::mem::forget(client.copy_in("COPY t FROM STDIN").unwrap());
     drop(client);
     assert_ne!(pid(&pool), before);
+    let gone = || database.execute("SELECT FROM pg_stat_activity WHERE pid = $1", &[&before]).unwrap().is_empty();
+    wait_until("the server process of the copy is gone", gone);
 }
 
 #[test]
