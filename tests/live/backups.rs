@@ -1,5 +1,5 @@
 //! Dumps of databases, and their way back.
-use crate::support::{CancelledOnce, connect, fresh, major, programs, server, unique, version_of, wait_until};
+use crate::support::{CancelledOnce, alone, connect, fresh, major, programs, unique, version_of, wait_until};
 use pgsteward::backup::{
     Backup, BackupReport, Compression, Content, DumpFormat, DumpOptions, Existing, GlobalsOptions, Manifest,
     MessageKind, OnError, Place, Progress, Restore, RestoreOptions, RestoreTarget, RestoreTransaction, RowCounts,
@@ -74,9 +74,12 @@ fn into_new(place: Place, name: &str, programs: &Path) -> Restore {
 
 fn many_sorts() -> Cluster {
     let cluster = fresh();
-    let filled = cluster.execute(include_str!("../data/many_sorts.sql"), &[]);
-    filled.unwrap();
+    fill(&cluster);
     cluster
+}
+
+fn fill(cluster: &Cluster) {
+    cluster.execute(include_str!("../data/many_sorts.sql"), &[]).unwrap();
 }
 
 /// The definitions of a database, as pg_dump prints them.
@@ -961,11 +964,10 @@ fn a_plan_collects_a_backup_and_a_restore_and_a_transaction_refuses_them() {
 #[test]
 fn a_standby_is_backed_up_with_its_rows_counted() {
     let Some(programs) = programs() else { return };
-    let (cluster, folder) = (many_sorts(), Folder::new());
-    let standby = server().standby().unwrap();
-    let connected = || Cluster::connect(&standby.dsn_for(cluster.current_database(), "postgres"));
-    wait_until("the standby has the database", || connected().is_ok());
-    let there = connected().unwrap();
+    let ((primary, cluster), folder) = (alone(), Folder::new());
+    fill(&cluster);
+    let standby = primary.standby().unwrap();
+    let there = Cluster::connect(&standby.dsn()).unwrap();
     // What the script makes last.
     let last = "SELECT 1 FROM pg_largeobject_metadata WHERE lomacl IS NOT NULL";
     wait_until("the standby has it all", || !there.execute(last, &[]).unwrap().is_empty());

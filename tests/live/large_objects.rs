@@ -1,5 +1,5 @@
 //! Large objects: their bytes.
-use crate::support::{connect, fresh, server, unique};
+use crate::support::{alone, connect, fresh, unique};
 use pgsteward::{Cluster, Error, LargeObject, Object, Role, sql};
 use std::io::{self, Read};
 
@@ -226,10 +226,10 @@ fn streaming_takes_little_memory() {
 
 #[test]
 fn reads_work_on_a_standby() {
-    let cluster = fresh();
+    let (primary, cluster) = alone();
     let object = cluster.large_objects().create_from(&b"streamed"[..]).unwrap();
-    let standby = server().standby().unwrap();
-    let there = Cluster::connect(&standby.dsn_for(cluster.current_database(), "postgres")).unwrap();
+    let standby = primary.standby().unwrap();
+    let there = Cluster::connect(&standby.dsn()).unwrap();
     let mut there = there.large_objects().get(object.key()).unwrap();
     assert_eq!(all(&there), b"streamed");
     assert_eq!(&there.read_at(2, 3).unwrap()[..], b"rea");

@@ -1,5 +1,5 @@
 //! Replication slots, and those who use them.
-use crate::support::{connect, fresh, major, server, unique};
+use crate::support::{alone, connect, fresh, major, server, unique};
 use pgsteward::testing::{TestServer, TestServerOptions};
 use pgsteward::{Cluster, Error, Lit, PgLsn, ReplicationSlot, SlotSort, WalStatus, sql};
 use std::time::{Duration, Instant};
@@ -58,9 +58,9 @@ fn p043_to_disconnect_an_idle_slot_does_nothing() {
 
 #[test]
 fn p043_an_active_slot_is_disconnected_and_only_then_dropped() {
-    let cluster = fresh();
+    let (primary, cluster) = alone();
     let slot = cluster.replication_slots().create(ReplicationSlot::physical(unique("slot"))).unwrap();
-    let standby = server().standby().unwrap();
+    let standby = primary.standby().unwrap();
     use_slot(&standby, &slot.name);
     let mut slot = wait_until_active(&cluster, &slot.name);
     let error = slot.clone().drop().unwrap_err();

@@ -1,5 +1,5 @@
 //! Sequences.
-use crate::support::{connect, fresh, major, server, unique};
+use crate::support::{alone, connect, fresh, major, unique};
 use pgsteward::{Cluster, Cycle, Error, Object, OwningColumn, Role, Sequence, SequenceType, SequenceValue};
 
 fn number(cluster: &Cluster, sql: &str) -> i64 {
@@ -280,10 +280,10 @@ fn an_unlogged_sequence_stands_nowhere_on_a_standby() {
     if major() < 15 {
         return;
     }
-    let primary = fresh();
+    let (server, primary) = alone();
     primary.execute("CREATE UNLOGGED SEQUENCE u; CREATE SEQUENCE s; SELECT nextval('u'), nextval('s')", &[]).unwrap();
-    let standby = server().standby().unwrap();
-    let there = Cluster::connect(&standby.dsn_for(primary.current_database(), "postgres")).unwrap();
+    let standby = server.standby().unwrap();
+    let there = Cluster::connect(&standby.dsn()).unwrap();
     let error = there.sequences().get("u").unwrap().last_value().unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("primary"), "{error}");
     assert_eq!(there.sequences().get("s").unwrap().last_value().unwrap(), Some(1));

@@ -1,5 +1,5 @@
 //! Commands of the server's operating system.
-use crate::support::{connect, fresh, server, unique};
+use crate::support::{alone, connect, fresh, server, unique};
 use pgsteward::{Cluster, Error, Ident, OsCommand, OsOutput, Role, sql};
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ fn commands_run_on_a_standby_and_in_a_read_only_transaction() {
         cluster.run_os_command(OsCommand::new("echo here"))
     });
     assert_eq!(read_only.unwrap().stdout_text(), "here\n");
-    let standby = server().standby().unwrap();
+    let standby = alone().0.standby().unwrap();
     let there = Cluster::connect(&standby.dsn()).unwrap();
     let data = standby.data_directory().canonicalize().unwrap();
     assert_eq!(out(&there, "pwd"), format!("{}\n", data.display()));

@@ -27,6 +27,14 @@ pub fn fresh() -> Cluster {
     connect(&name, "postgres")
 }
 
+/// A server with nothing on it, and a connection to it as a superuser: for a standby, since a copy of the server of all tests
+/// has the databases of all of them.
+pub fn alone() -> (TestServer, Cluster) {
+    let server = TestServer::start().unwrap();
+    let cluster = Cluster::connect(&server.dsn()).unwrap();
+    (server, cluster)
+}
+
 /// A connection to a database as a role.
 pub fn connect(database: &str, role: &str) -> Cluster {
     Cluster::connect(&server().dsn_for(database, role)).unwrap()
