@@ -3,7 +3,7 @@
 use pgsteward::module::{Module, ModuleOptions};
 use pgsteward::pool::{Pool, PoolOptions};
 use pgsteward::testing::TestServer;
-use postgres::{Client, NoTls};
+use postgres::{Client, NoTls, Row};
 use r2d2_postgres::PostgresConnectionManager;
 use std::error::Error;
 use std::hint::black_box;
@@ -85,14 +85,14 @@ fn pools(server: &TestServer) -> Result<()> {
     let mut bare = Client::connect(&server.dsn(), NoTls)?;
     let pgdbm = pgdbm(server)?;
     for (case, sql, rows, jobs) in [("SELECT 1", ONE, 1, 50), ("1,000 rows", MANY, 1000, 5)] {
-        let fetch = |client: &mut Client| match client.query(sql, &[])?.len() {
+        let check = |found: Vec<Row>| match found.len() {
             found if found == rows => Ok(()),
             found => Err(format!("{found} rows instead of {rows}").into()),
         };
         let mut ways = [
-            Way::new("pgsteward", || fetch(&mut *ours.get()?)),
-            Way::new("r2d2", || fetch(&mut *theirs.get()?)),
-            Way::new("no pool", || fetch(&mut bare)),
+            Way::new("pgsteward", || check(ours.get()?.query(sql, &[])?)),
+            Way::new("r2d2", || check(theirs.get()?.query(sql, &[])?)),
+            Way::new("no pool", || check(bare.query(sql, &[])?)),
         ];
         compare(&mut ways, ROUNDS, jobs)?;
         println!(
@@ -121,11 +121,10 @@ fn crowd(ours: &Pool, theirs: &r2d2::Pool<PostgresConnectionManager<NoTls>>) -> 
         })?;
         Ok(f64::from(threads * jobs) / started.elapsed().as_secs_f64())
     };
-    let one = |client: &mut Client| client.query(ONE, &[]).map(drop).map_err(Into::into);
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..7 {
-        rates[0].push(rate(&|| one(&mut *ours.get()?))?);
-        rates[1].push(rate(&|| one(&mut *theirs.get()?))?);
+        rates[0].push(rate(&|| ours.get()?.query(ONE, &[]).map(drop).map_err(Into::into))?);
+        rates[1].push(rate(&|| theirs.get()?.query(ONE, &[]).map(drop).map_err(Into::into))?);
     }
     let [own, other] = rates.map(|mut rates| {
         rates.sort_by(f64::total_cmp);

@@ -190,8 +190,8 @@ impl Module {
 
     #[track_caller]
     fn on_connection<R>(&self, f: impl FnOnce(&mut Queries<'_>) -> Result<R>) -> Result<R> {
-        let mut client = self.connection()?;
-        f(&mut Queries { client: &mut client, templates: &self.templates, counter: &self.counter })
+        let (templates, counter) = (&self.templates, &self.counter);
+        self.connection()?.run(|client| f(&mut Queries { client, templates, counter }))
     }
 
     #[track_caller]

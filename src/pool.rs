@@ -23,6 +23,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 mod cleaning;
+mod client;
 mod connection;
 mod keeper;
 mod lent;
@@ -31,7 +32,8 @@ mod options;
 mod shared;
 mod state;
 
-pub use lent::{PooledClient, PooledCluster};
+pub use client::{PooledClient, PooledStatement};
+pub use lent::PooledCluster;
 pub use metrics::PoolMetrics;
 pub use options::PoolOptions;
 
@@ -46,8 +48,8 @@ use shared::Shared;
 ///
 /// A connection comes back *clean*: nothing that its last user set, opened, locked, listened to, prepared in SQL or made for
 /// the session is there for the next one, also when a transaction was left open or has failed, or the user's code has
-/// panicked. This is done behind the back of whoever gave it back, by a thread of the pool's own, or by who needs the
-/// connection first. What cannot be made clean is closed.
+/// panicked. Giving back sends nothing: this is done by whoever needs the connection next, or a millisecond later by a thread
+/// of the pool's own. What cannot be made clean is closed.
 ///
 /// The calls block: in an async program use the pool within `tokio::task::spawn_blocking`, because the driver panics inside
 /// a runtime.

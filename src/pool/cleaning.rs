@@ -51,8 +51,9 @@ impl Batches {
         client.batch_execute(begin).map_err(|error| Error::driver("set up a session for the pool", &error))
     }
 
-    /// Makes a connection that came back as if it had just been made: one round trip, after one for a sign of life: that
-    /// one alone has a time limit. Where a transaction was left open, or statements were prepared in SQL, more follow.
+    /// Makes a connection that came back as if it had just been made: one round trip, and one before it for a sign of life
+    /// where something may be unread; that one alone has a time limit. Where a transaction was left open, or statements
+    /// were prepared in SQL, more follow.
     ///
     /// # Errors
     /// When it is not clean, and must not be used again.
@@ -61,7 +62,9 @@ impl Batches {
         let client = &mut connection.client;
         let batch = &self.batch(connection.known.setup).clean;
         let driver = |error: postgres::Error| Error::driver(ACTION, &error);
-        client.is_valid(PATIENCE).map_err(driver)?;
+        if connection.known.may_be_unread {
+            client.is_valid(PATIENCE).map_err(driver)?;
+        }
         let mut left = match look(client, batch, ACTION) {
             Err(error) if failed(&error) => None,
             left => Some(left?),
@@ -74,29 +77,32 @@ impl Batches {
         if left.inside {
             return Err(Error::Connection { action: ACTION.into(), reason: "a transaction does not end".into() });
         }
-        if left.prepared {
-            let row = client.query_typed_one(DEALLOCATION, &[]).map_err(driver)?;
-            let statements: Option<String> = row.try_get(0).map_err(driver)?;
-            client.batch_execute(&statements.unwrap_or_default()).map_err(driver)?;
+        if !left.prepared.is_empty() {
+            let forget = left.prepared.iter().map(|name| sql!("DEALLOCATE {}", Ident(name)));
+            client.batch_execute(&text(forget)).map_err(driver)?;
         }
         // What was listened to is not anymore, and what was heard is not for the next user.
         let heard = client.notifications().len();
         for _ in 0..heard {
             let _ = client.notifications().iter().next();
         }
+        connection.known.may_be_unread = false;
         connection.known.answered = Instant::now();
         Ok(())
     }
 }
 
+/// Sends a batch, whose first statement is the look.
 fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
     let answer = client.simple_query(batch).map_err(|error| Error::driver(action, &error))?;
-    let row = answer.into_iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(Row::from(row)),
-        _ => None,
-    });
-    let row = row.ok_or_else(|| Error::invalid("answer of the server", "it has no row"))?;
-    Ok(Left { inside: row.truth("inside")?, prepared: row.truth("prepared")? })
+    let mut left = Left::default();
+    for message in answer {
+        let SimpleQueryMessage::Row(row) = message else { continue };
+        let row = Row::from(row);
+        left.inside = row.truth("inside")?;
+        left.prepared.extend(Some(row.text("prepared")?).filter(|name| name != LOOK));
+    }
+    Ok(left)
 }
 
 /// What a user has left that the batch does not undo.
@@ -104,24 +110,23 @@ fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
 struct Left {
     /// Whether a transaction was open: then it undoes the batch too.
     inside: bool,
-    /// Whether statements were prepared in SQL.
-    prepared: bool,
+    /// Which statements were prepared in SQL.
+    prepared: Vec<String>,
 }
 
-/// Prepares the look at a session. A user who deallocates everything takes it away, and the connection is closed for that.
+/// The name of the look among the prepared statements.
+const LOOK: &str = "pgsteward_left";
+
+/// Prepares the look at a session: a row for each statement that was prepared in SQL, itself among them. A user who deallocates
+/// everything takes it away, and the connection is closed for that.
 fn preparation() -> Sql {
     sql!(
-        "PREPARE pgsteward_left AS SELECT {} AS inside, \
-         (SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 1 FROM pg_catalog.pg_prepared_statement() AS s \
-         WHERE s.from_sql) AS prepared, \
-         pg_catalog.pg_advisory_unlock_all()",
+        "PREPARE {} AS SELECT {} AS inside, s.name AS prepared, pg_catalog.pg_advisory_unlock_all() \
+         FROM pg_catalog.pg_prepared_statement() AS s WHERE s.from_sql",
+        Ident(LOOK),
         INSIDE
     )
 }
-
-/// Makes the statements that forget all others that were prepared in SQL.
-const DEALLOCATION: &str = "SELECT pg_catalog.string_agg(pg_catalog.format('DEALLOCATE %I', s.name), '; ') \
-    FROM pg_catalog.pg_prepared_statements AS s WHERE s.from_sql AND s.name OPERATOR(pg_catalog.<>) 'pgsteward_left'";
 
 /// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) stands for, without what it does to prepared
 /// statements: the driver has some of its own. The look comes first, because only a message's first statement can tell
@@ -129,7 +134,7 @@ const DEALLOCATION: &str = "SELECT pg_catalog.string_agg(pg_catalog.format('DEAL
 /// gives another one.
 fn clean(role: Option<&str>) -> Vec<Sql> {
     vec![
-        sql!("EXECUTE pgsteward_left"),
+        sql!("EXECUTE {}", Ident(LOOK)),
         sql!("CLOSE ALL"),
         sql!("RESET SESSION AUTHORIZATION"),
         role.map_or_else(|| sql!("RESET ROLE"), |role| sql!("SET ROLE {}", Ident(role))),

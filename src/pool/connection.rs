@@ -20,6 +20,10 @@ pub(super) struct Known {
     pub(super) expires: Option<Instant>,
     /// When the server last answered to the pool.
     pub(super) answered: Instant,
+    /// When it came back; when it was made, before that.
+    pub(super) returned: Instant,
+    /// Whether its user may have left something of an answer unread, or of a `COPY` unsent.
+    pub(super) may_be_unread: bool,
     /// What its session is set up for, or was when its last user got it.
     pub(super) setup: Setup,
 }

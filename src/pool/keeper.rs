@@ -2,7 +2,7 @@
 use super::connection::{Connection, Setup};
 use super::options::PoolOptions;
 use super::shared::Shared;
-use super::state::Job;
+use super::state::{GRACE, Job};
 use crate::error::{Error, Result};
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -56,8 +56,10 @@ fn next_job(shared: &Shared, may_connect_at: Instant) -> Option<Job> {
         if let Some(job) = state.job(&shared.options, Instant::now() >= may_connect_at) {
             return Some(job);
         }
-        let rest = rest(&shared.options);
+        state.keeper_sleeps = !state.is_lively();
+        let rest = if state.keeper_sleeps { rest(&shared.options) } else { GRACE };
         state = shared.work.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+        state.keeper_sleeps = false;
     }
 }
 

@@ -4,9 +4,8 @@ use super::shared::Shared;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::session::Session;
-use postgres::Client;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Seat {
     shared: Arc<Shared>,
     holder: u64,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
 }
 
 impl Seat {
@@ -76,46 +75,6 @@ impl Drop for Seat {
     }
 }
 
-/// A connection of a pool: [`Pool::get`](super::Pool::get). It is used as the driver's client that it derefs to, and goes
-/// back when it is dropped, which sends nothing and does not wait.
-pub struct PooledClient {
-    seat: Seat,
-}
-
-impl PooledClient {
-    pub(super) fn new(seat: Seat) -> Self {
-        Self { seat }
-    }
-}
-
-impl Deref for PooledClient {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        match &self.seat.connection {
-            Some(connection) => &connection.client,
-            // Only the drop empties the place of a client.
-            None => unreachable!("a client without its connection"),
-        }
-    }
-}
-
-impl DerefMut for PooledClient {
-    fn deref_mut(&mut self) -> &mut Client {
-        match &mut self.seat.connection {
-            Some(connection) => &mut connection.client,
-            None => unreachable!("a client without its connection"),
-        }
-    }
-}
-
-impl fmt::Debug for PooledClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let process = self.seat.connection.as_ref().map(|connection| connection.known.facts.pid);
-        f.debug_struct("PooledClient").field("server_process", &process).finish()
-    }
-}
-
 /// A cluster on a connection of a pool: [`Pool::cluster`](super::Pool::cluster). Of other databases, and where a connection
 /// of its own is needed, it opens ones that are not the pool's. A connection that is lost is not made anew here: take
 /// another one from the pool.
@@ -138,7 +97,10 @@ impl PooledCluster {
 impl Drop for PooledCluster {
     fn drop(&mut self) {
         match (self.cluster.session().take_back(), self.known.take()) {
-            (Some(client), Some(known)) => self.seat.connection = Some(Connection { client, known }),
+            (Some(client), Some(mut known)) => {
+                known.may_be_unread = true;
+                self.seat.connection = Some(Connection { client, known });
+            }
             _ => self.seat.shared.lock().count_closed(1),
         }
     }

@@ -41,7 +41,8 @@ pub struct PoolOptions {
     /// warning, once. `None`, the default, is never.
     pub leak_warning: Option<Duration>,
     /// Statements that every session begins with: after it was made, and again each time it was made clean. Each is sent as
-    /// it is, so what is logged has its text: no secrets.
+    /// it is, so what is logged has its text: no secrets. They must not `PREPARE`: what was prepared in SQL is taken off
+    /// last.
     ///
     /// What the connection string says in `options` (`options='-c statement_timeout=5s'`) needs no statement: what users set
     /// falls back to it.

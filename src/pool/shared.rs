@@ -118,7 +118,7 @@ impl Shared {
                 Some(connection)
             }
             connection => {
-                if !state.take_back(holder, connection) {
+                if !state.take_back(holder, connection) && state.keeper_sleeps {
                     self.work.notify_one();
                 }
                 None
@@ -154,7 +154,8 @@ fn make(
     batches.begin(&mut client, setup)?;
     let (now, number) = (Instant::now(), count(&facts));
     let expires = options.lifetime.and_then(|limit| now.checked_add(lifetime(limit, number)));
-    Ok(Connection { client, known: Known { facts, reached, expires, answered: now, setup } })
+    let known = Known { facts, reached, expires, answered: now, returned: now, may_be_unread: false, setup };
+    Ok(Connection { client, known })
 }
 
 fn closed() -> Error {

@@ -9,16 +9,27 @@ use std::sync::{Arc, Condvar};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+/// How long a connection that came back waits for somebody who needs it at once, before the keeper makes it clean: two threads
+/// at work where one would do are slower.
+pub(super) const GRACE: Duration = Duration::from_millis(1);
+
+/// After how long without anything coming back a pool is at rest.
+const LULL: Duration = Duration::from_millis(50);
+
 /// The books of a pool; they are changed under its lock, and nothing in here waits.
 pub(super) struct State {
     /// Clean ones; the last one back is the first to go.
     idle: Vec<Connection>,
-    /// Those that came back and are not clean yet, in the order in which they did.
+    /// Those that came back and are not clean yet, in the order in which they did. The last of them is the first to go out
+    /// again, so that a busy program works with few connections, and the keeper does not come between.
     returned: VecDeque<Connection>,
     /// How many the keeper is making clean.
     cleaning: usize,
     /// How many the keeper is making; what users make counts as theirs.
     pub(super) keeper_connects: usize,
+    /// Whether the keeper waits until it is called.
+    pub(super) keeper_sleeps: bool,
+    last_returned: Instant,
     holders: BTreeMap<u64, Holder>,
     waiting: VecDeque<(u64, Arc<Condvar>)>,
     next: u64,
@@ -76,6 +87,8 @@ impl State {
             returned: VecDeque::new(),
             cleaning: 0,
             keeper_connects: 0,
+            keeper_sleeps: false,
+            last_returned: Instant::now(),
             holders: BTreeMap::new(),
             waiting: VecDeque::new(),
             next: 0,
@@ -93,11 +106,11 @@ impl State {
 
     /// What there is for the next in line.
     fn claim(&mut self, maximum: usize) -> Option<Claim> {
-        if let Some(connection) = self.idle.pop() {
-            return Some(Claim { connection: Some(connection), is_clean: true });
+        if let Some(connection) = self.returned.pop_back() {
+            return Some(Claim { connection: Some(connection), is_clean: false });
         }
-        let connection = self.returned.pop_front();
-        (connection.is_some() || self.total() < maximum).then_some(Claim { connection, is_clean: false })
+        let connection = self.idle.pop();
+        (connection.is_some() || self.total() < maximum).then_some(Claim { connection, is_clean: true })
     }
 
     /// What there is for somebody who has just come, if nobody waits.
@@ -171,7 +184,11 @@ impl State {
     /// Takes a connection back, or the room of one that is gone. It is for the first in the line; false if there is none.
     pub(super) fn take_back(&mut self, holder: u64, connection: Option<Connection>) -> bool {
         self.holders.remove(&holder);
-        self.returned.extend(connection);
+        if let Some(mut connection) = connection {
+            self.last_returned = Instant::now();
+            connection.known.returned = self.last_returned;
+            self.returned.push_back(connection);
+        }
         self.call_next()
     }
 
@@ -212,7 +229,8 @@ impl State {
 
     /// What the keeper can do now. Who waits takes what came back himself.
     pub(super) fn job(&mut self, options: &PoolOptions, may_connect: bool) -> Option<Job> {
-        if self.waiting.is_empty() {
+        let is_due = self.returned.front().is_some_and(|first| first.known.returned.elapsed() >= GRACE);
+        if is_due && self.waiting.is_empty() {
             if let Some(connection) = self.returned.pop_front() {
                 self.cleaning += 1;
                 return Some(Job::Clean(Box::new(connection)));
@@ -228,6 +246,12 @@ impl State {
             return Some(Job::Connect);
         }
         None
+    }
+
+    /// Whether something has come back and is not clean, or may come again since it did a moment ago: then the keeper looks by
+    /// itself, as calling it each time would cost more than what it saves.
+    pub(super) fn is_lively(&self) -> bool {
+        !self.returned.is_empty() || self.last_returned.elapsed() < LULL
     }
 
     /// Idle ones that are too old, or idle for too long where more are open than must be.
