@@ -683,8 +683,9 @@ fn an_option_that_the_program_does_not_have_is_refused_by_name_before_anything_r
 #[test]
 fn rows_are_counted_in_the_very_moment_of_the_dump() {
     let Some(programs) = programs() else { return };
-    let (cluster, folder) = (many_sorts(), Folder::new());
-    let writer = connect(cluster.current_database(), "postgres");
+    let ((server, cluster), folder) = (alone(), Folder::new());
+    fill(&cluster);
+    let writer = Cluster::connect(&server.dsn()).unwrap();
     // Closed when the other end is dropped, also by an assertion that fails.
     let (goes_on, stopped) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -694,9 +695,9 @@ fn rows_are_counted_in_the_very_moment_of_the_dump() {
                 writer.execute("INSERT INTO app.parent VALUES (1)", &[]).unwrap();
             }
         });
-        for (name, server) in [("a", false), ("b", true)] {
+        for (name, on_the_server) in [("a", false), ("b", true)] {
             let path = folder.file(name);
-            let mut backup = if server { on_server(&path, &programs) } else { on_client(&path, &programs) };
+            let mut backup = if on_the_server { on_server(&path, &programs) } else { on_client(&path, &programs) };
             backup.row_counts = RowCounts::Exact;
             let report = cluster.backup(&backup).unwrap();
             let mut restore = into_new(backup.place, "unused", &programs);
