@@ -1,6 +1,7 @@
 //! What the parts for services cost, beside others on the same private server, over its Unix socket:
 //! `cargo bench --bench services -- [SECTION...]`. With PGSTEWARD_PGDBM, a Python that has the package pgdbm, also beside that.
 use pgsteward::module::{Module, ModuleOptions};
+use pgsteward::monitor::{Statistics, StatisticsOptions};
 use pgsteward::pool::{Pool, PoolOptions};
 use pgsteward::testing::TestServer;
 use postgres::{Client, NoTls, Row};
@@ -16,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// A part of this file, by the name that the command line gives it.
 type Section = (&'static str, fn(&TestServer) -> Result<()>);
 
-const SECTIONS: [Section; 2] = [("pool", pools), ("template", templates)];
+const SECTIONS: [Section; 3] = [("pool", pools), ("template", templates), ("counting", counting)];
 
 /// How many connections each pool has, from the start: what r2d2 has when it is not told otherwise.
 const CONNECTIONS: u32 = 10;
@@ -170,6 +171,39 @@ fn templates(server: &TestServer) -> Result<()> {
             query.name, shares[0], shares[1]
         );
     }
+    Ok(())
+}
+
+/// What counting the statements of a module adds to the cheapest of them.
+fn counting(server: &TestServer) -> Result<()> {
+    let statistics = Statistics::new(StatisticsOptions::new());
+    let module = |statistics| -> Result<Module> {
+        let mut options = PoolOptions::new();
+        options.statistics = statistics;
+        Ok(Module::alone(&Pool::connect(&server.dsn(), options)?)?)
+    };
+    let (silent, counted) = (module(None)?, module(Some(statistics.clone()))?);
+    let mut ways = [
+        Way::new("nothing", || {
+            (0..100).for_each(|_| _ = black_box(statistics.measure(ONE, || Ok::<_, postgres::Error>(black_box(())))));
+            Ok(())
+        }),
+        Way::new("not counted", || silent.query(ONE, &[]).map(drop).map_err(Into::into)),
+        Way::new("counted", || counted.query(ONE, &[]).map(drop).map_err(Into::into)),
+    ];
+    compare(&mut ways, ROUNDS, 20)?;
+    let [nothing, silent, counted] = ways.each_mut().map(Way::figures);
+    let nothing = nothing.map(|time| time / 100.0);
+    println!("counting, SELECT 1 of a module; us in the median of {ROUNDS} rounds, and in the quiet tenth");
+    println!("  to count nothing {:8.3} {:8.3}", nothing[0], nothing[1]);
+    println!("  not counted      {:8.1} {:8.1}", silent[0], silent[1]);
+    println!(
+        "  counted          {:8.1} {:8.1}   which is {:.3} and {:.3} times as long",
+        counted[0],
+        counted[1],
+        counted[0] / silent[0],
+        counted[1] / silent[1]
+    );
     Ok(())
 }
 

@@ -118,7 +118,8 @@ impl Shared {
                 Some(connection)
             }
             connection => {
-                if !state.take_back(holder, connection) && state.keeper_sleeps {
+                state.take_back(holder, connection);
+                if state.keeper_sleeps {
                     self.work.notify_one();
                 }
                 None
