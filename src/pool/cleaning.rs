@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Batches {
     anything: Batch,
     modules: Batch,
+    /// For one that is another role's.
+    reset: String,
 }
 
 struct Batch {
@@ -32,10 +34,11 @@ impl Batches {
             let setup = || options.session_setup.iter().cloned().chain(more.iter().cloned());
             Batch {
                 begin: text(std::iter::once(preparation()).chain(setup())),
-                clean: text(clean(options.connect.role.as_deref()).into_iter().chain(setup())),
+                clean: text(clean().into_iter().chain(setup())),
             }
         };
-        Self { anything: batch(Vec::new()), modules: batch(for_modules()) }
+        let reset = text(reset(options.connect.role.as_deref()).into_iter());
+        Self { anything: batch(Vec::new()), modules: batch(for_modules()), reset }
     }
 
     fn batch(&self, setup: Setup) -> &Batch {
@@ -46,9 +49,11 @@ impl Batches {
     }
 
     /// The first statements of a session: what looks at it later is prepared, since planning it takes longer than running it.
-    pub(super) fn begin(&self, client: &mut Client, setup: Setup) -> Result<()> {
-        let begin = &self.batch(setup).begin;
-        client.batch_execute(begin).map_err(|error| Error::driver("set up a session for the pool", &error))
+    /// Returns whose session it is then.
+    pub(super) fn begin(&self, client: &mut Client, setup: Setup) -> Result<Roles> {
+        const ACTION: &str = "set up a session for the pool";
+        client.batch_execute(&self.batch(setup).begin).map_err(|error| Error::driver(ACTION, &error))?;
+        look(client, &text(std::iter::once(look_at())), ACTION).map(|left| left.roles)
     }
 
     /// Makes a connection that came back as if it had just been made: one round trip, and one before it for a sign of life
@@ -65,15 +70,23 @@ impl Batches {
         if connection.known.may_be_unread {
             client.is_valid(PATIENCE).map_err(driver)?;
         }
-        let mut left = match look(client, batch, ACTION) {
-            Err(error) if failed(&error) => None,
-            left => Some(left?),
+        let found = look(client, batch, ACTION);
+        // ROLLBACK outside of a transaction is a warning in the server's log.
+        let is_inside = match &found {
+            Ok(left) => left.inside,
+            Err(error) => failed(error),
         };
-        if left.as_ref().is_none_or(|left| left.inside) {
+        if is_inside {
             client.batch_execute("ROLLBACK").map_err(driver)?;
-            left = Some(look(client, batch, ACTION)?);
         }
-        let left = left.unwrap_or_default();
+        let left = match found {
+            Ok(left) if !is_inside && left.roles == connection.known.roles => left,
+            // The batch was undone, or was another role's.
+            _ => {
+                client.batch_execute(&self.reset).map_err(driver)?;
+                look(client, batch, ACTION)?
+            }
+        };
         if left.inside {
             return Err(Error::Connection { action: ACTION.into(), reason: "a transaction does not end".into() });
         }
@@ -92,14 +105,19 @@ impl Batches {
     }
 }
 
-/// Sends a batch, whose first statement is the look.
+/// Sends a batch that begins with a look, and says what that has found.
 fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
     let answer = client.simple_query(batch).map_err(|error| Error::driver(action, &error))?;
     let mut left = Left::default();
     for message in answer {
-        let SimpleQueryMessage::Row(row) = message else { continue };
-        let row = Row::from(row);
+        let row = match message {
+            SimpleQueryMessage::Row(row) => Row::from(row),
+            // The rows of other statements come behind that.
+            SimpleQueryMessage::CommandComplete(_) => break,
+            _ => continue,
+        };
         left.inside = row.truth("inside")?;
+        left.roles = Roles { session: row.text("session_role")?, role: row.text("role")? };
         left.prepared.extend(Some(row.text("prepared")?).filter(|name| name != LOOK));
     }
     Ok(left)
@@ -112,6 +130,15 @@ struct Left {
     inside: bool,
     /// Which statements were prepared in SQL.
     prepared: Vec<String>,
+    roles: Roles,
+}
+
+/// Whose session it is.
+#[derive(Default, PartialEq)]
+pub(super) struct Roles {
+    session: String,
+    /// What the setting `role` says.
+    role: String,
 }
 
 /// The name of the look among the prepared statements.
@@ -121,27 +148,37 @@ const LOOK: &str = "pgsteward_left";
 /// everything takes it away, and the connection is closed for that.
 fn preparation() -> Sql {
     sql!(
-        "PREPARE {} AS SELECT {} AS inside, s.name AS prepared, pg_catalog.pg_advisory_unlock_all() \
+        "PREPARE {} AS SELECT {} AS inside, s.name AS prepared, session_user AS session_role, \
+         pg_catalog.current_setting('role') AS role, pg_catalog.pg_advisory_unlock_all() \
          FROM pg_catalog.pg_prepared_statement() AS s WHERE s.from_sql",
         Ident(LOOK),
         INSIDE
     )
 }
 
+fn look_at() -> Sql {
+    sql!("EXECUTE {}", Ident(LOOK))
+}
+
 /// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) stands for, without what it does to prepared
 /// statements: the driver has some of its own. The look comes first, because only a message's first statement can tell
-/// whether the transaction was there before it. `RESET ROLE` is for roles and databases that `ALTER ... SET role`
-/// gives another one.
-fn clean(role: Option<&str>) -> Vec<Sql> {
-    vec![
-        sql!("EXECUTE {}", Ident(LOOK)),
+/// whether the transaction was there before it. It tells of the roles too, which are seldom other ones.
+fn clean() -> [Sql; 6] {
+    [
+        look_at(),
         sql!("CLOSE ALL"),
-        sql!("RESET SESSION AUTHORIZATION"),
-        role.map_or_else(|| sql!("RESET ROLE"), |role| sql!("SET ROLE {}", Ident(role))),
         sql!("RESET ALL"),
         sql!("UNLISTEN *"),
         sql!("DISCARD TEMPORARY"),
         sql!("DISCARD SEQUENCES"),
+    ]
+}
+
+/// `RESET ROLE` is for roles and databases that `ALTER ... SET role` gives another one.
+fn reset(role: Option<&str>) -> [Sql; 2] {
+    [
+        sql!("RESET SESSION AUTHORIZATION"),
+        role.map_or_else(|| sql!("RESET ROLE"), |role| sql!("SET ROLE {}", Ident(role))),
     ]
 }
 

@@ -1,4 +1,5 @@
 //! One connection of a pool.
+use super::cleaning::Roles;
 use crate::connect::{self, Facts, Reached};
 use crate::error::{Error, Result};
 use postgres::Client;
@@ -16,6 +17,7 @@ pub(super) struct Connection {
 pub(super) struct Known {
     pub(super) facts: Facts,
     pub(super) reached: Reached,
+    pub(super) roles: Roles,
     /// When it is too old; never where there is no limit.
     pub(super) expires: Option<Instant>,
     /// When the server last answered to the pool.

@@ -152,10 +152,10 @@ fn make(
     count: impl FnOnce(&connect::Facts) -> u64,
 ) -> Result<Connection> {
     let Opened { mut client, facts, reached } = connect::open(parameters, &options.connect)?;
-    batches.begin(&mut client, setup)?;
+    let roles = batches.begin(&mut client, setup)?;
     let (now, number) = (Instant::now(), count(&facts));
     let expires = options.lifetime.and_then(|limit| now.checked_add(lifetime(limit, number)));
-    let known = Known { facts, reached, expires, answered: now, returned: now, may_be_unread: false, setup };
+    let known = Known { facts, reached, roles, expires, answered: now, returned: now, may_be_unread: false, setup };
     Ok(Connection { client, known })
 }
 

@@ -211,7 +211,8 @@ fn p106_session_setup_is_applied_again_each_time() {
     // By a role's own default, which RESET SESSION AUTHORIZATION alone would lose.
     let mut options = PoolOptions::new();
     options.maximum = 1;
-    options.session_setup = vec![sql!("SET search_path = app"), sql!("SET work_mem = '5MB' -- enough")];
+    options.session_setup =
+        vec![sql!("SELECT set_config('search_path', 'app', false)"), sql!("SET work_mem = '5MB' -- enough")];
     let pool = Pool::connect(&dsn(&own), options.clone()).unwrap();
     for _ in 0..3 {
         assert_eq!(shows(&pool), format!("{role}|app|5MB"));
