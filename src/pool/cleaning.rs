@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a connection that came back has for a first sign of life: what its user has not read comes before it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// For how long after its last answer to the pool a connection is taken for one whose server can be reached.
+const TRUST: Duration = Duration::from_secs(1);
+
 /// What makes every session of a pool what it should be, as text that is sent in one message.
 pub(super) struct Batches {
     anything: Batch,
@@ -52,8 +55,8 @@ impl Batches {
     }
 
     /// Makes a connection that came back as if it had just been made: one round trip, and one before it for a sign of life
-    /// where something may be unread; that one alone has a time limit. Where a transaction was left open, or statements
-    /// were prepared in SQL, more follow.
+    /// where something may be unread, or where it was out for long; that one alone has a time limit. Where a transaction was
+    /// left open, or statements were prepared in SQL, more follow.
     ///
     /// # Errors
     /// When it is not clean, and must not be used again.
@@ -62,7 +65,7 @@ impl Batches {
         let client = &mut connection.client;
         let batch = &self.batch(connection.known.setup).clean;
         let driver = |error: postgres::Error| Error::driver(ACTION, &error);
-        if connection.known.may_be_unread {
+        if connection.known.may_be_unread || connection.known.answered.elapsed() >= TRUST {
             client.is_valid(PATIENCE).map_err(driver)?;
         }
         let mut left = match look(client, batch, ACTION) {
@@ -92,15 +95,20 @@ impl Batches {
     }
 }
 
-/// Sends a batch, whose first statement is the look.
+/// Sends a batch, whose first statement is the look; the setup that follows may have rows too.
 fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
     let answer = client.simple_query(batch).map_err(|error| Error::driver(action, &error))?;
     let mut left = Left::default();
     for message in answer {
-        let SimpleQueryMessage::Row(row) = message else { continue };
-        let row = Row::from(row);
-        left.inside = row.truth("inside")?;
-        left.prepared.extend(Some(row.text("prepared")?).filter(|name| name != LOOK));
+        match message {
+            SimpleQueryMessage::Row(row) => {
+                let row = Row::from(row);
+                left.inside = row.truth("inside")?;
+                left.prepared.extend(Some(row.text("prepared")?).filter(|name| name != LOOK));
+            }
+            SimpleQueryMessage::CommandComplete(_) => break,
+            _ => {}
+        }
     }
     Ok(left)
 }
