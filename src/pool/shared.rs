@@ -118,7 +118,9 @@ impl Shared {
                 Some(connection)
             }
             connection => {
-                if !state.take_back(holder, connection) && state.keeper_sleeps {
+                state.take_back(holder, connection);
+                // Also where somebody waits: he takes one of those that came back, and there may be more.
+                if state.keeper_sleeps {
                     self.work.notify_one();
                 }
                 None

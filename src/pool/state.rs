@@ -147,13 +147,14 @@ impl State {
         self.leave(place, waited);
     }
 
-    /// Wakes who is first in the line; false if there is nobody.
-    pub(super) fn call_next(&self) -> bool {
-        let first = self.waiting.front();
-        first.map(|(_, signal)| signal.notify_one()).is_some()
+    /// Wakes who is first in the line.
+    fn call_next(&self) {
+        if let Some((_, signal)) = self.waiting.front() {
+            signal.notify_one();
+        }
     }
 
-    pub(super) fn call_all(&self) {
+    fn call_all(&self) {
         self.waiting.iter().for_each(|(_, signal)| signal.notify_one());
     }
 
@@ -181,15 +182,15 @@ impl State {
         }
     }
 
-    /// Takes a connection back, or the room of one that is gone. It is for the first in the line; false if there is none.
-    pub(super) fn take_back(&mut self, holder: u64, connection: Option<Connection>) -> bool {
+    /// Takes a connection back, or the room of one that is gone. It is for the first in the line.
+    pub(super) fn take_back(&mut self, holder: u64, connection: Option<Connection>) {
         self.holders.remove(&holder);
         if let Some(mut connection) = connection {
             self.last_returned = Instant::now();
             connection.known.returned = self.last_returned;
             self.returned.push_back(connection);
         }
-        self.call_next()
+        self.call_next();
     }
 
     pub(super) fn count_created(&mut self, facts: &Facts) -> u64 {

@@ -261,6 +261,31 @@ fn p106_a_transaction_that_was_left_open_holds_nothing_while_its_connection_is_i
 }
 
 #[test]
+fn p106_what_comes_back_while_somebody_waits_for_another_is_made_clean_too() {
+    let (pool, database) = pool_with(|options| options.maximum = 2);
+    let locks = "SELECT FROM pg_locks WHERE locktype = 'advisory' \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mut held: Vec<_> = (0..2).map(|_| pool.get().unwrap()).collect();
+    held.iter_mut().for_each(|client| client.batch_execute("BEGIN; SELECT pg_advisory_lock_shared(1)").unwrap());
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let waiting = thread::spawn({
+        let pool = pool.clone();
+        move || {
+            let _client = pool.get().unwrap();
+            let _ = is_done.recv();
+        }
+    });
+    wait_until("it waits", || pool.metrics().waiting == 1);
+    // By then the pool's own thread has nothing to do until it is called.
+    thread::sleep(Duration::from_millis(200));
+    // Both come back before whoever waits has taken the first.
+    drop(held);
+    wait_until("the locks are gone", || database.execute(locks, &[]).unwrap().is_empty());
+    drop(done);
+    waiting.join().unwrap();
+}
+
+#[test]
 fn p107_a_dead_connection_is_replaced_without_the_caller_noticing() {
     let (pool, database) = pool_with(|options| options.minimum = 3);
     let name = database.current_database().to_owned();
