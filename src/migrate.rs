@@ -150,9 +150,9 @@ impl Migrator {
     /// In a plan it is collected, and the report is empty.
     ///
     /// # Errors
-    /// Before anything is run: as for [`verify`](Migrator::verify), and [`Error::InUse`] names who has the lock. [`Error::Server`] and [`Error::Denied`] name file, line and the beginning of the statement.
-    /// [`Error::Invalid`] in a transaction; [`Error::Unsupported`] on a connection that was handed in, or is
-    /// a pool's.
+    /// Before anything is run: as for [`verify`](Migrator::verify), and [`Error::InUse`] names who has the lock.
+    /// [`Error::Server`] and [`Error::Denied`] name file, line and the beginning of the statement. [`Error::Invalid`] in a
+    /// transaction; [`Error::Unsupported`] on a connection that was handed in.
     pub fn apply(&self) -> Result<MigrationReport> {
         self.apply_until(None)
     }

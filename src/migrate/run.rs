@@ -230,7 +230,7 @@ pub(super) fn script(
         }
     }
     if prepared.mode == Mode::Transaction {
-        add(sql!("SET CONSTRAINTS ALL IMMEDIATE"));
+        add(Sql::trusted(CONSTRAINTS));
     }
     RESET.into_iter().for_each(|text| add(Sql::trusted(text)));
     add(role(session));

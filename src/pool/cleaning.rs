@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a connection that came back has for a first sign of life: what its user has not read comes before it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// For how long after its last answer to the pool a connection is taken for one whose server can be reached.
+const TRUST: Duration = Duration::from_secs(1);
+
 /// What makes every session of a pool what it should be, as text that is sent in one message.
 pub(super) struct Batches {
     anything: Batch,
@@ -57,8 +60,8 @@ impl Batches {
     }
 
     /// Makes a connection that came back as if it had just been made: one round trip, and one before it for a sign of life
-    /// where something may be unread; that one alone has a time limit. Where a transaction was left open, or statements
-    /// were prepared in SQL, more follow.
+    /// where something may be unread, or where it was out for long; that one alone has a time limit. Where a transaction was
+    /// left open, or statements were prepared in SQL, more follow.
     ///
     /// # Errors
     /// When it is not clean, and must not be used again.
@@ -67,7 +70,7 @@ impl Batches {
         let client = &mut connection.client;
         let batch = &self.batch(connection.known.setup).clean;
         let driver = |error: postgres::Error| Error::driver(ACTION, &error);
-        if connection.known.may_be_unread {
+        if connection.known.may_be_unread || connection.known.answered.elapsed() >= TRUST {
             client.is_valid(PATIENCE).map_err(driver)?;
         }
         let found = look(client, batch, ACTION);

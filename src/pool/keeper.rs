@@ -72,6 +72,8 @@ fn rest(options: &PoolOptions) -> Duration {
 }
 
 fn clean(shared: &Shared, mut connection: Connection) {
+    // There is time to ask for a sign of life first; a server that cannot be reached must not keep the keeper for long.
+    connection.known.may_be_unread = true;
     let is_clean = !connection.is_expired(Instant::now())
         && shared.batches.clean(&mut connection).inspect_err(|error| log::debug!("{error}")).is_ok();
     let mut state = shared.lock();

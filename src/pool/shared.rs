@@ -119,6 +119,7 @@ impl Shared {
             }
             connection => {
                 state.take_back(holder, connection);
+                // Also where somebody waits: he takes one of those that came back, and there may be more.
                 if state.keeper_sleeps {
                     self.work.notify_one();
                 }

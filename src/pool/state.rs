@@ -149,7 +149,9 @@ impl State {
 
     /// Wakes who is first in the line.
     fn call_next(&self) {
-        self.waiting.front().into_iter().for_each(|(_, signal)| signal.notify_one());
+        if let Some((_, signal)) = self.waiting.front() {
+            signal.notify_one();
+        }
     }
 
     fn call_all(&self) {

@@ -16,10 +16,11 @@ fn conflict(error: Error) -> (String, String) {
     }
 }
 
-/// Waits until the statement of a session that begins so is waiting for a lock.
-fn until_it_waits(statement: &str) {
-    let cluster = connect("postgres", "postgres");
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND strpos(query, $1) = 1";
+/// Waits until the statement of a session in this database that begins so is waiting for a lock.
+fn until_it_waits(database: &str, statement: &str) {
+    let cluster = connect(database, "postgres");
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+               AND strpos(query, $1) = 1";
     wait_until(statement, || cluster.execute(sql, &[&statement]).unwrap()[0].get::<_, i64>(0) > 0);
 }
 
@@ -116,7 +117,8 @@ fn a_change_that_waited_does_not_hit_another_object() {
             )
             .unwrap();
         let waiting = thread::spawn(move || if drop { object.drop() } else { object.alter() });
-        until_it_waits(if drop { "DROP TABLE \"public\".\"t\"" } else { "COMMENT ON TABLE \"public\".\"t\"" });
+        let statement = if drop { "DROP TABLE \"public\".\"t\"" } else { "COMMENT ON TABLE \"public\".\"t\"" };
+        until_it_waits(theirs.current_database(), statement);
         theirs.execute("COMMIT", &[]).unwrap();
         conflict(waiting.join().unwrap().unwrap_err());
         mine.refresh();
@@ -139,7 +141,7 @@ fn what_is_refused_for_concurrency_alone_is_tried_again() {
         object.alter().unwrap();
         object
     });
-    until_it_waits(&format!("ALTER ROLE \"{}\"", role.name));
+    until_it_waits(theirs.current_database(), &format!("ALTER ROLE \"{}\"", role.name));
     theirs.execute("COMMIT", &[]).unwrap();
     let object = waiting.join().unwrap();
     assert!(object.create_database && object.connection_limit == 7);
@@ -192,7 +194,7 @@ fn a_change_that_waited_is_checked_at_every_isolation_level() {
     let swap = "BEGIN; ALTER TABLE t RENAME TO swap; ALTER TABLE other RENAME TO t; ALTER TABLE swap RENAME TO other";
     theirs.execute(swap, &[]).unwrap();
     let waiting = thread::spawn(move || object.alter());
-    until_it_waits("COMMENT ON TABLE \"public\".\"t\"");
+    until_it_waits(theirs.current_database(), "COMMENT ON TABLE \"public\".\"t\"");
     theirs.execute("COMMIT", &[]).unwrap();
     conflict(waiting.join().unwrap().unwrap_err());
     mine.refresh();

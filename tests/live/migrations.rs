@@ -149,11 +149,12 @@ fn beside(cluster: &Cluster, more: &str) -> Cluster {
     Cluster::connect(&format!("{dsn} {more}")).unwrap()
 }
 
-/// Sessions of this name that are between two statements, in no transaction, with no snapshot; and all of this name.
+/// Sessions of this name in the database that are between two statements, in no transaction, with no snapshot; and all of
+/// this name there.
 fn idle_ones(cluster: &Cluster, application: &str) -> (usize, usize) {
     let question = format!(
         "SELECT COALESCE(state = 'idle' AND backend_xmin IS NULL AND xact_start IS NULL, false)::text FROM pg_stat_activity \
-         WHERE application_name = '{application}'"
+         WHERE application_name = '{application}' AND datname = current_database()"
     );
     let all = texts(cluster, &question);
     (all.iter().filter(|idle| *idle == "true").count(), all.len())

@@ -1,5 +1,6 @@
 //! Modules: a schema each, over one pool.
 use crate::support::{fresh, logged, server, unique};
+use pgsteward::migrate::{MigrateOptions, Migrations, Migrator, MissingSchema};
 use pgsteward::module::{Module, ModuleOptions, SearchPath};
 use pgsteward::pool::{Pool, PoolOptions};
 use pgsteward::{Error, Result, Role};
@@ -73,6 +74,22 @@ fn p105_a_missing_schema_is_made_once_by_many_at_once() {
     }
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'Schema %'";
     assert_eq!(Module::alone(&pools[0]).unwrap().value::<i64>(made, &[]).unwrap(), 10);
+}
+
+#[test]
+fn p105_a_modules_tables_are_made_by_migrations_on_its_pool() {
+    let (pool, _) = pool();
+    let files = Migrations::embedded([("1_t.sql", "CREATE TABLE {{tables.t}} (id int)")]).unwrap();
+    let mut options = MigrateOptions::for_module("app");
+    options.missing_schema = MissingSchema::Create;
+    let migrator = Migrator::new(&pool.cluster().unwrap(), files.clone(), options.clone());
+    let error = migrator.unwrap().apply().unwrap_err();
+    assert!(error.to_string().contains("gone back to its pool"), "{error}");
+    let cluster = pool.cluster().unwrap();
+    let migrator = Migrator::new(&cluster, files, options).unwrap();
+    assert_eq!(migrator.apply().unwrap().applied.len(), 1);
+    assert_eq!(pool.metrics().in_use, 1, "what they run on is none of the pool's");
+    assert!(Module::new(&pool, "app").unwrap().table_exists("t").unwrap());
 }
 
 #[test]

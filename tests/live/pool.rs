@@ -3,7 +3,9 @@ use crate::support::{fresh, logged, server, unique, wait_until};
 use pgsteward::pool::{Pool, PoolOptions, PooledClient};
 use pgsteward::{Cluster, Error, Ident, Role, Sql, sql};
 use postgres::fallible_iterator::FallibleIterator;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -86,9 +88,9 @@ fn p106_a_connection_returns_clean() {
             assert_eq!(pid(&pool), process, "after {statements:?}");
         }
     }
-    let others: i64 =
-        database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", &[]).unwrap()[0].get(0);
-    assert_eq!(others, 0);
+    let locks = "SELECT FROM pg_locks WHERE locktype = 'advisory' \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert!(database.execute(locks, &[]).unwrap().is_empty());
     // By the pool's own methods too.
     for text in [
         "PrePare p AS SELECT 1",
@@ -218,6 +220,7 @@ fn p106_session_setup_is_applied_again_each_time() {
         assert_eq!(shows(&pool), format!("{role}|app|5MB"));
         spoil(&pool);
     }
+    assert_eq!(pool.metrics().created, 1, "what has rows is set up again too");
     // By the options of connecting.
     options.session_setup.clear();
     options.connect.role = Some(role.clone());
@@ -255,6 +258,31 @@ fn p106_a_transaction_that_was_left_open_holds_nothing_while_its_connection_is_i
     // A ROLLBACK where no transaction is open would be a warning each time.
     let log = server.log().unwrap();
     assert!(!log.contains("WARNING"), "{log}");
+}
+
+#[test]
+fn p106_what_comes_back_while_somebody_waits_for_another_is_made_clean_too() {
+    let (pool, database) = pool_with(|options| options.maximum = 2);
+    let locks = "SELECT FROM pg_locks WHERE locktype = 'advisory' \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mut held: Vec<_> = (0..2).map(|_| pool.get().unwrap()).collect();
+    held.iter_mut().for_each(|client| client.batch_execute("BEGIN; SELECT pg_advisory_lock_shared(1)").unwrap());
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let waiting = thread::spawn({
+        let pool = pool.clone();
+        move || {
+            let _client = pool.get().unwrap();
+            let _ = is_done.recv();
+        }
+    });
+    wait_until("it waits", || pool.metrics().waiting == 1);
+    // By then the pool's own thread has nothing to do until it is called.
+    thread::sleep(Duration::from_millis(200));
+    // Both come back before whoever waits has taken the first.
+    drop(held);
+    wait_until("the locks are gone", || database.execute(locks, &[]).unwrap().is_empty());
+    drop(done);
+    waiting.join().unwrap();
 }
 
 #[test]
@@ -303,6 +331,71 @@ fn p107_a_server_that_was_restarted_is_found_again() {
         pool.get().unwrap().batch_execute("SELECT 1").unwrap();
         // The minimum comes back by itself.
         wait_until("there are two", || pool.metrics().idle >= 2);
+    }
+}
+
+/// A way to a server on which the connections made so far can fall silent, as when a network is gone: nothing arrives any
+/// more, and nobody hears that.
+struct Way {
+    port: u16,
+    made: Arc<AtomicUsize>,
+    /// Those before this one are silent.
+    silent: Arc<AtomicUsize>,
+}
+
+impl Way {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let way = Self { port: listener.local_addr().unwrap().port(), made: Arc::default(), silent: Arc::default() };
+        let (made, silent) = (way.made.clone(), way.silent.clone());
+        let path = server().socket_directory().join(format!(".s.PGSQL.{}", server().port()));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, upstream) = (client.unwrap(), UnixStream::connect(&path).unwrap());
+                let (number, silent) = (made.fetch_add(1, Ordering::SeqCst), silent.clone());
+                let (to_client, from_server) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                thread::spawn(move || pass_on(from_server, to_client, || silent.load(Ordering::SeqCst) > number));
+                thread::spawn(move || pass_on(client, upstream, || false));
+            }
+        });
+        way
+    }
+
+    fn fall_silent(&self) {
+        self.silent.store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+fn pass_on(mut from: impl Read, mut to: impl Write, is_silent: impl Fn() -> bool) {
+    let mut bytes = [0; 8192];
+    while let Ok(length @ 1..) = from.read(&mut bytes) {
+        if !is_silent() && to.write_all(&bytes[..length]).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn p107_a_connection_that_fell_silent_in_its_users_hands_holds_up_nobody_for_long() {
+    let way = Way::open();
+    let mut options = PoolOptions::new();
+    options.maximum = 1;
+    let dsn = format!("host=127.0.0.1 port={} user=postgres dbname=postgres sslmode=disable", way.port);
+    let pool = Pool::connect(&dsn, options).unwrap();
+    for keeper_comes_first in [false, true] {
+        let before = pid(&pool);
+        let mut client = pool.get().unwrap();
+        client.query("SELECT pg_sleep(1.1)", &[]).unwrap();
+        way.fall_silent();
+        drop(client);
+        if keeper_comes_first {
+            wait_until("it is being made clean", || pool.metrics().server_processes.is_empty());
+        }
+        let (sender, next) = std::sync::mpsc::channel();
+        let next_pool = pool.clone();
+        thread::spawn(move || sender.send(pid(&next_pool)));
+        let next = next.recv_timeout(Duration::from_secs(20)).expect("the next user waits without end");
+        assert_ne!(next, before);
     }
 }
 
@@ -471,8 +564,8 @@ fn p109_the_figures_are_true() {
     assert_eq!((figures.created, figures.closed, figures.checkouts, figures.waiting), (2, 0, 0, 0));
     assert_eq!(figures.database, database.current_database());
     assert_eq!(figures.server_version.major(), server().major());
-    let there =
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY 1";
+    let there = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+         AND backend_type = 'client backend' ORDER BY 1";
     let there = || -> Vec<i32> { database.execute(there, &[]).unwrap().iter().map(|row| row.get(0)).collect() };
     assert_eq!(figures.server_processes, there());
     let held: Vec<_> = (0..4).map(|_| pool.get().unwrap()).collect();
