@@ -52,17 +52,18 @@ impl Batches {
     }
 
     /// Makes a connection that came back as if it had just been made: one round trip, and one before it for a sign of life
-    /// where something may be unread; that one alone has a time limit. Where a transaction was left open, or statements
+    /// where something may be unread, or nothing was heard for a while; that one alone has a time limit. Where a transaction was left open, or statements
     /// were prepared in SQL, more follow.
     ///
     /// # Errors
     /// When it is not clean, and must not be used again.
     pub(super) fn clean(&self, connection: &mut Connection) -> Result<()> {
         const ACTION: &str = "make a connection clean for its next user";
+        let needs_a_sign = connection.known.may_be_unread || connection.is_quiet();
         let client = &mut connection.client;
         let batch = &self.batch(connection.known.setup).clean;
         let driver = |error: postgres::Error| Error::driver(ACTION, &error);
-        if connection.known.may_be_unread {
+        if needs_a_sign {
             client.is_valid(PATIENCE).map_err(driver)?;
         }
         let mut left = match look(client, batch, ACTION) {

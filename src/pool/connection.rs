@@ -37,7 +37,15 @@ pub(super) enum Setup {
     Modules,
 }
 
+/// After how long without a word of its own a server may be gone without one.
+const QUIET: Duration = Duration::from_secs(1);
+
 impl Connection {
+    /// Whether nothing was heard on it for so long that the next answer may never come.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.known.answered.max(self.known.returned).elapsed() >= QUIET
+    }
+
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.known.expires.is_some_and(|expires| expires <= now)
     }

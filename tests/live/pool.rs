@@ -1,9 +1,11 @@
 //! Pools of connections: what comes back clean, what is replaced, who waits, and the figures.
 use crate::support::{fresh, logged, server, unique, wait_until};
+use pgsteward::module::Module;
 use pgsteward::pool::{Pool, PoolOptions, PooledClient};
 use pgsteward::{Cluster, Error, Ident, Role, Sql, sql};
 use postgres::fallible_iterator::FallibleIterator;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -280,6 +282,50 @@ fn p107_a_dead_connection_is_replaced_without_the_caller_noticing() {
     for _ in 0..4 {
         pool.get().unwrap().batch_execute("SELECT 1").unwrap();
     }
+}
+
+/// Passes on connections to a port. Of those that were made before `lost` was set to their number nothing more is heard, and
+/// they are not closed.
+fn forward_until_lost(listener: TcpListener, port: u16, lost: Arc<AtomicUsize>) {
+    thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
+            for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                let lost = lost.clone();
+                thread::spawn(move || {
+                    let mut part = [0; 8192];
+                    while let Ok(length @ 1..) = from.read(&mut part) {
+                        if number < lost.load(Ordering::Acquire) {
+                            thread::park();
+                        }
+                        let _ = to.write_all(&part[..length]);
+                    }
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn p107_a_server_that_is_gone_without_a_word_is_not_waited_for() {
+    let (listener, lost) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(AtomicUsize::new(0)));
+    let port = listener.local_addr().unwrap().port();
+    let private = pgsteward::testing::TestServer::start().unwrap();
+    forward_until_lost(listener, private.port(), lost.clone());
+    let mut options = PoolOptions::new();
+    options.maximum = 1;
+    let pool = Pool::connect(&format!("{} port={port}", private.tcp_dsn().unwrap()), options).unwrap();
+    let module = Module::new(&pool, "public").unwrap();
+    // It is clean and idle for a while, and then needed for something else.
+    pool.get().unwrap().execute("SELECT 1", &[]).unwrap();
+    thread::sleep(Duration::from_millis(1200));
+    lost.store(1, Ordering::Release);
+    let (sender, answer) = std::sync::mpsc::channel();
+    thread::spawn(move || sender.send(module.value::<i32>("SELECT 1", &[])));
+    let answer = answer.recv_timeout(Duration::from_secs(25)).expect("it has an end");
+    assert_eq!(answer.unwrap(), 1);
+    assert_eq!(pool.metrics().created, 2);
 }
 
 #[test]
