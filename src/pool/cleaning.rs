@@ -52,8 +52,8 @@ impl Batches {
     }
 
     /// Makes a connection that came back as if it had just been made: one round trip, and one before it for a sign of life
-    /// where something may be unread, or nothing was heard for a while; that one alone has a time limit. Where a transaction was left open, or statements
-    /// were prepared in SQL, more follow.
+    /// where something may be unread, or nothing was heard for a while; that one alone has a time limit. Where a transaction
+    /// was left open, or statements were prepared in SQL, more follow.
     ///
     /// # Errors
     /// When it is not clean, and must not be used again.

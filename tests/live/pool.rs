@@ -637,6 +637,29 @@ fn a_type_of_the_users_own_stays_known_to_the_driver() {
 }
 
 #[test]
+fn many_rows_with_a_type_of_the_users_own_that_the_driver_has_not_seen_are_read() {
+    let (pool, database) = single();
+    database.execute("CREATE TYPE public.mood AS ENUM ('good', 'bad')", &[]).unwrap();
+    let module = Module::new(&pool, "public").unwrap();
+    let rows = "SELECT 'good'::public.mood, repeat('x', 1000) FROM generate_series(1, 1000)";
+    let ways: [fn(&Pool, &Module, &str) -> usize; 4] = [
+        |pool, _, rows| pool.get().unwrap().query(rows, &[]).unwrap().len(),
+        |pool, _, rows| pool.get().unwrap().execute(rows, &[]).unwrap() as usize,
+        |_, module, rows| module.query(rows, &[]).unwrap().len(),
+        |_, module, rows| module.transaction(|t| t.query(rows, &[])).unwrap().len(),
+    ];
+    for way in ways {
+        let (pool, module, (sender, answer)) = (pool.clone(), module.clone(), std::sync::mpsc::channel());
+        thread::spawn(move || {
+            // A new connection has seen no types.
+            pool.get().unwrap().batch_execute("DISCARD ALL").unwrap();
+            sender.send(way(&pool, &module, rows))
+        });
+        assert_eq!(answer.recv_timeout(Duration::from_secs(30)).expect("it has an end"), 1000);
+    }
+}
+
+#[test]
 fn inside_an_async_runtime_a_pool_survives_the_panic_of_the_driver() {
     let (pool, _database) = pool_with(|options| {
         options.maximum = 1;
