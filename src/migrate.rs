@@ -260,11 +260,15 @@ impl Migrator {
     fn repairing(&self, version: u64, how: Repair, found: &Found) -> Result<Sql> {
         let all = status::compare(&self.migrations, &found.records);
         let there = found.records.iter().any(|record| record.version == version);
-        let status = all.iter().find(|each| each.version == version && there);
+        let may_be_repaired = |state| there || (state, how) == (MigrationState::OutOfOrder, Repair::Accept);
+        let status = all.iter().find(|each| each.version == version && may_be_repaired(each.state));
         let what = format!("record of migration {version}");
         let Some(status) = status else { return Err(Error::NotFound { what }) };
         let refused = |why: &str| Err(Error::invalid(what.clone(), why));
         match (how, status.state) {
+            (_, MigrationState::OutOfOrder) => {
+                Ok(self.history().insert(self.migrations.get(version)?, State::Baseline, 0, Duration::ZERO))
+            }
             (Repair::Forget, _) => Ok(self.history().forget(version)),
             (_, MigrationState::Missing) => refused("its file is gone: bring it back, or forget it"),
             (Repair::Accept, MigrationState::Edited | MigrationState::Incomplete | MigrationState::Resumable) => {

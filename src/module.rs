@@ -23,8 +23,8 @@
 //! # Ok::<(), pgsteward::Error>(())
 //! ```
 //!
-//! The methods that run one statement take one round trip without parameters. With parameters they take two, as the driver
-//! asks the server for their types first.
+//! `execute` takes one round trip without parameters. What returns rows, or has parameters, takes two, as the driver asks the
+//! server for the types first.
 //!
 //! # Errors
 //!

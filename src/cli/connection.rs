@@ -49,7 +49,12 @@ fn parameters(arguments: &ConnectionArguments) -> Result<ConnectionParameters, E
         ("user", username.as_deref()),
     ];
     let given: Vec<_> = given.into_iter().filter_map(|(keyword, value)| Some((keyword, value?))).collect();
-    ConnectionParameters::parse_with(text, &given)
+    let mut parameters = ConnectionParameters::parse_with(text, &given)?;
+    // So that others see whose session it is.
+    if parameters.get("fallback_application_name").is_none() {
+        parameters.set("fallback_application_name", "pgsteward")?;
+    }
+    Ok(parameters)
 }
 
 fn is_url(text: &str) -> bool {
@@ -79,5 +84,7 @@ mod tests {
             assert_eq!((parameters.get("port"), parameters.get("user")), (Some("7"), Some("a&b")), "{dsn:?}");
         }
         assert_eq!(given(None).get("host"), Some("db"));
+        assert_eq!(given(None).get("fallback_application_name"), Some("pgsteward"));
+        assert_eq!(given(Some("fallback_application_name=x")).get("fallback_application_name"), Some("x"));
     }
 }

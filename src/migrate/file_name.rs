@@ -74,6 +74,9 @@ impl FileName {
         }
         let Some(last) = last else { return Ok(format!("001_{title}.sql")) };
         let next = last.version.saturating_add(1);
+        if i64::try_from(next).is_err() {
+            return Err(Error::invalid(format!("number of a migration {next}"), "the server keeps it as a bigint"));
+        }
         let moment = || next.max(now.strftime("%Y%m%d%H%M%S").to_string().parse().unwrap_or_default());
         Ok(match last.style {
             Style::Plain(MOMENT) => format!("{}_{title}.sql", moment()),
@@ -160,6 +163,8 @@ mod tests {
         assert_eq!(next("20260101_120000_a.sql", "b"), "20261121_123456_b.sql");
         // Somebody's clock is ahead.
         assert_eq!(next("20991231_000000_a.sql", "b"), "20991231_000001_b.sql");
+        let last = FileName::parse("9223372036854775807_a.sql").unwrap();
+        assert!(FileName::following(Some(&last), "b", now).is_err());
         for title in ["", " ", "a/b", "a.b", "ä\n"] {
             assert!(FileName::following(None, title, now).is_err() || title == "ä\n", "{title:?}");
         }

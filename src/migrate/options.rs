@@ -64,7 +64,9 @@ impl MigrateOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Repair {
-    /// One that was edited, or is incomplete, counts as applied with its file as it is now.
+    /// One that was edited, or is incomplete, counts as applied with its file as it is now. So does one that came late, and
+    /// is recorded like those of a [`baseline`](Migrator::baseline): somebody has run it by hand, or its record was
+    /// removed.
     Accept,
     /// What is recorded of it is removed: one whose file is gone is no longer missed, and one with a file will be run
     /// from its beginning.

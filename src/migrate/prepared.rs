@@ -8,7 +8,7 @@ use crate::statements::{self, Next, Sort};
 use crate::template::Templates;
 
 /// A line that begins so has its migration run without a transaction around it. The second one is pgdbm's.
-const WITHOUT_TRANSACTION: [&str; 2] = ["-- pgsteward:no-transaction", "-- pgdbm:no-transaction"];
+pub(super) const WITHOUT_TRANSACTION: [&str; 2] = ["-- pgsteward:no-transaction", "-- pgdbm:no-transaction"];
 
 /// What is around the statements of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 use super::history::{self, Found, History, State};
 use super::lock::Lock;
 use super::options::{MigrateOptions, MissingSchema};
-use super::prepared::{Mode, Prepared, Statement};
+use super::prepared::{Mode, Prepared, Statement, WITHOUT_TRANSACTION};
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::script::Script;
@@ -169,7 +169,14 @@ impl Runner<'_> {
 
     fn send(&self, prepared: &Prepared<'_>, statement: &Statement) -> Result<()> {
         let action = statement.action(prepared.migration);
-        texts(statement).try_for_each(|text| self.session.send_text(&action, text))
+        let sent = texts(statement).try_for_each(|text| self.session.send_text(&action, text));
+        sent.map_err(|error| match (prepared.mode, error.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION)) {
+            (Mode::Transaction, true) => {
+                let line = WITHOUT_TRANSACTION[0];
+                error.and(&format!("a line {line:?} in the file has its statements run without one"))
+            }
+            _ => error,
+        })
     }
 
     fn set(&self, action: &str) -> Result<()> {

@@ -107,8 +107,8 @@ fn recorded(file: &Migration, record: &Record) -> (MigrationState, Option<String
         (State::Incomplete, _) | (State::Resumable, true) => (
             MigrationState::Incomplete,
             Some(format!(
-                "{name:?} was not completed: {done} of its statements are done, and the one after that perhaps; look at \
-                 what is there, then repair it: resume behind what is done, forget it to run it from its beginning, or \
+                "{name:?} is not completed: {done} of its statements are done, and the one after that perhaps; unless \
+                 somebody is running it now, look at what is there, then repair it: resume behind what is done, forget it to run it from its beginning, or \
                  accept it as applied"
             )),
         ),
@@ -132,7 +132,8 @@ fn unrecorded(file: &Migration, last: Option<&Record>) -> (MigrationState, Optio
         Some(last) => (
             MigrationState::OutOfOrder,
             Some(format!(
-                "{:?} is not applied, but {:?} behind it is; give it a higher number",
+                "{:?} is not applied, but {:?} behind it is; give it a higher number, or, where what it does is there, \
+                 repair: accept it as applied",
                 file.name(),
                 last.name
             )),

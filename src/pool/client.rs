@@ -10,8 +10,8 @@ use std::ops::{Deref, DerefMut};
 /// back when it is dropped, which sends nothing and does not wait.
 ///
 /// [`execute`](PooledClient::execute), [`query`](PooledClient::query), [`query_one`](PooledClient::query_one) and
-/// [`query_opt`](PooledClient::query_opt) are the driver's, but a text without parameters takes one round trip where the
-/// driver's take two; and what was used by them alone is made clean by one round trip instead of two.
+/// [`query_opt`](PooledClient::query_opt) are the driver's, but what was used by them alone is made clean by one round trip
+/// instead of two; and to execute a text without parameters takes one round trip where the driver takes two.
 pub struct PooledClient {
     seat: Seat,
 }
@@ -55,6 +55,8 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
+        // Rows are not asked for so: `query_typed` looks up types of the user's own while the rows come, and waits for ever
+        // where they are many.
         self.run(|client| match without_types(statement, parameters) {
             Some(text) => client.execute_typed(text, &[]),
             None => client.execute(statement, parameters),
@@ -69,10 +71,7 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
-        self.run(|client| match without_types(statement, parameters) {
-            Some(text) => client.query_typed(text, &[]),
-            None => client.query(statement, parameters),
-        })
+        self.run(|client| client.query(statement, parameters))
     }
 
     /// Executes a statement, and returns its one row.
@@ -83,10 +82,7 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
-        self.run(|client| match without_types(statement, parameters) {
-            Some(text) => client.query_typed_one(text, &[]),
-            None => client.query_one(statement, parameters),
-        })
+        self.run(|client| client.query_one(statement, parameters))
     }
 
     /// Executes a statement, and returns its row, if it has one.
@@ -97,10 +93,7 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
-        self.run(|client| match without_types(statement, parameters) {
-            Some(text) => client.query_typed_opt(text, &[]),
-            None => client.query_opt(statement, parameters),
-        })
+        self.run(|client| client.query_opt(statement, parameters))
     }
 
     /// Does what reads all that it has asked for, unless it fails.

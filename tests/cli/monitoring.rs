@@ -48,6 +48,22 @@ fn sessions_show_what_they_do_for_people_and_for_programs() {
 }
 
 #[test]
+fn who_may_not_see_what_others_do_is_told_so() {
+    let cluster = fresh();
+    let role = unique("poor");
+    cluster.execute(&format!("CREATE ROLE {role} LOGIN; GRANT pg_monitor TO {role}"), &[]).unwrap();
+    let asked = |verb: &str| run(&["monitor", verb, "-U", &role]).with(0).stderr;
+    for verb in ["sessions", "transactions", "blocking", "sizes"] {
+        assert_eq!(asked(verb), "", "{verb}");
+    }
+    cluster.execute(&format!("REVOKE pg_monitor FROM {role}"), &[]).unwrap();
+    for verb in ["sessions", "transactions", "blocking"] {
+        assert!(asked(verb).contains("pg_read_all_stats"), "{verb}");
+    }
+    assert_eq!(asked("sizes"), "");
+}
+
+#[test]
 fn blocking_is_a_tree() {
     let cluster = fresh();
     cluster.execute("CREATE TABLE t (id int)", &[]).unwrap();

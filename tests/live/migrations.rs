@@ -280,6 +280,15 @@ fn p123_repairs_are_for_one_migration_each() {
     assert!(matches!(gone.repair(2, Repair::Accept), Err(Error::Invalid { .. })));
     gone.repair(2, Repair::Forget).unwrap();
     gone.verify().unwrap();
+    // One that came late can be taken for applied, and nothing else.
+    let late = migrator(&cluster, &[("000_late.sql", "SELECT 1/0"), TWO[0]]);
+    assert!(late.verify().unwrap_err().to_string().contains("accept it as applied"));
+    assert!(matches!(late.repair(0, Repair::Forget), Err(Error::NotFound { .. })));
+    assert!(matches!(late.repair(0, Repair::Resume), Err(Error::NotFound { .. })));
+    late.repair(0, Repair::Accept).unwrap();
+    assert_eq!(states(&late), [(0, "baseline"), (1, "applied")]);
+    late.repair(0, Repair::Forget).unwrap();
+    assert_eq!(states(&late)[0], (0, "out-of-order"));
 }
 
 /// The same migrations on a plan's cluster.
@@ -714,7 +723,9 @@ fn migrations_are_refused_where_they_would_be_part_of_something_else() {
     // What a transaction refuses is told with its SQLSTATE.
     let error =
         self::migrator(&cluster, &[("1_a.sql", "CREATE TABLE a (id int);\nCREATE INDEX CONCURRENTLY ON a (id)")]);
-    assert_eq!(error.apply().unwrap_err().code().unwrap().code(), "25001");
+    let error = error.apply().unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "25001");
+    assert!(error.to_string().contains("\"-- pgsteward:no-transaction\""), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Pools of connections: what comes back clean, what is replaced, who waits, and the figures.
 use crate::support::{fresh, logged, server, unique, wait_until};
+use pgsteward::module::Module;
 use pgsteward::pool::{Pool, PoolOptions, PooledClient};
 use pgsteward::{Cluster, Error, Ident, Role, Sql, sql};
 use postgres::fallible_iterator::FallibleIterator;
@@ -681,6 +682,29 @@ fn a_type_of_the_users_own_stays_known_to_the_driver() {
     for sql in ["SELECT 'good'::mood", "SELECT 'big'::size"] {
         let row = pool.get().unwrap().query_one(sql, &[]).unwrap();
         assert_eq!(row.columns()[0].type_().name(), sql.rsplit(':').next().unwrap());
+    }
+}
+
+#[test]
+fn many_rows_with_a_type_of_the_users_own_that_the_driver_has_not_seen_are_read() {
+    let (pool, database) = single();
+    database.execute("CREATE TYPE public.mood AS ENUM ('good', 'bad')", &[]).unwrap();
+    let module = Module::new(&pool, "public").unwrap();
+    let rows = "SELECT 'good'::public.mood, repeat('x', 1000) FROM generate_series(1, 1000)";
+    let ways: [fn(&Pool, &Module, &str) -> usize; 4] = [
+        |pool, _, rows| pool.get().unwrap().query(rows, &[]).unwrap().len(),
+        |pool, _, rows| pool.get().unwrap().execute(rows, &[]).unwrap() as usize,
+        |_, module, rows| module.query(rows, &[]).unwrap().len(),
+        |_, module, rows| module.transaction(|t| t.query(rows, &[])).unwrap().len(),
+    ];
+    for way in ways {
+        let (pool, module, (sender, answer)) = (pool.clone(), module.clone(), std::sync::mpsc::channel());
+        thread::spawn(move || {
+            // A new connection has seen no types.
+            pool.get().unwrap().batch_execute("DISCARD ALL").unwrap();
+            sender.send(way(&pool, &module, rows))
+        });
+        assert_eq!(answer.recv_timeout(Duration::from_secs(30)).expect("it has an end"), 1000);
     }
 }
 

@@ -66,9 +66,13 @@ enum Verb {
     /// Look for what would keep `apply` from running: files that were edited, are missing, late, or cannot be run
     Verify,
     /// Record the migrations up to a number as applied, without running them
-    Baseline { number: u64 },
+    Baseline {
+        /// The number of the last one
+        number: u64,
+    },
     /// Mend what is recorded of one migration, after a look at what is there
     Repair {
+        /// Its number
         number: u64,
         /// What it is to be from now on
         #[arg(value_enum)]
@@ -89,7 +93,7 @@ enum Verb {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum How {
-    /// An edited or incomplete one counts as applied, with its file as it is
+    /// An edited or incomplete one, or one that came late, counts as applied, with its file as it is
     Accept,
     /// It was never run; one whose file is gone is no longer missed
     Forget,

@@ -56,12 +56,26 @@ pub(crate) enum Verb {
 }
 
 pub(crate) fn run(context: &Context, options: &Options) -> Result<(), Failure> {
-    match options.watch {
-        Some(seconds) => {
-            watch::every(context, Duration::from_secs(seconds), |before| once(context, &options.verb, before))
+    let is_about_others = matches!(options.verb, Verb::Sessions { .. } | Verb::Blocking | Verb::Transactions { .. });
+    let hides = is_about_others && !sees_all(context)?;
+    let once = |before: &str| {
+        once(context, &options.verb, before)?;
+        if hides {
+            context.output.say("what other roles do is not shown: that takes pg_read_all_stats, or pg_monitor");
         }
-        None => once(context, &options.verb, ""),
+        Ok(())
+    };
+    match options.watch {
+        Some(seconds) => watch::every(context, Duration::from_secs(seconds), once),
+        None => once(""),
     }
+}
+
+/// Whether the role may see what others do: without, an empty answer would look like nothing to worry about.
+fn sees_all(context: &Context) -> Result<bool, Failure> {
+    let question = "SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')";
+    let rows = context.cluster.execute(question, &[])?;
+    Ok(rows.first().is_none_or(|row| row.try_get(0).unwrap_or(true)))
 }
 
 /// Asks, and then prints a text and the answer behind it.
