@@ -31,6 +31,7 @@ mod metrics;
 mod options;
 mod shared;
 mod state;
+mod statements;
 
 pub use client::{PooledClient, PooledStatement};
 pub use lent::PooledCluster;

@@ -2,7 +2,8 @@
 use super::connection::Connection;
 use super::lent::Seat;
 use postgres::types::ToSql;
-use postgres::{Client, Error, Row, Statement, ToStatement};
+use postgres::{Client, Error, Row, Statement};
+use sealed::Kind;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -10,35 +11,45 @@ use std::ops::{Deref, DerefMut};
 /// back when it is dropped, which sends nothing and does not wait.
 ///
 /// [`execute`](PooledClient::execute), [`query`](PooledClient::query), [`query_one`](PooledClient::query_one) and
-/// [`query_opt`](PooledClient::query_opt) are the driver's, but what was used by them alone is made clean by one round trip
-/// instead of two; and to execute a text without parameters takes one round trip where the driver takes two.
+/// [`query_opt`](PooledClient::query_opt) are the driver's, with two differences. What was used by them alone is made clean by one
+/// round trip instead of two. And a text takes one round trip instead of two when the connection has it prepared from the last
+/// time: it keeps [`PoolOptions::prepared_statements`](super::PoolOptions::prepared_statements) of them, of texts without literals (`'...'`,
+/// `NULL`), whose meaning could depend on the settings of whoever prepared them. What
+/// [`PREPARE`](https://www.postgresql.org/docs/current/sql-prepare.html) says goes for them: a plan may be kept, and a name
+/// leads to the same table until the `search_path` changes, also where a temporary table of that name was made since.
 pub struct PooledClient {
     seat: Seat,
 }
 
 /// What can be executed: a text, or a statement that the driver has prepared. No other type can implement it.
-pub trait PooledStatement: ToStatement + sealed::Sealed {}
+pub trait PooledStatement: sealed::Sealed {}
 
 mod sealed {
+    use postgres::Statement;
+
+    pub enum Kind<'a> {
+        Text(&'a str),
+        Prepared(&'a Statement),
+    }
+
     pub trait Sealed {
-        /// The statement, where it is a text.
-        fn text(&self) -> Option<&str>;
+        fn kind(&self) -> Kind<'_>;
     }
 }
 
 impl PooledStatement for str {}
 
 impl sealed::Sealed for str {
-    fn text(&self) -> Option<&str> {
-        Some(self)
+    fn kind(&self) -> Kind<'_> {
+        Kind::Text(self)
     }
 }
 
 impl PooledStatement for Statement {}
 
 impl sealed::Sealed for Statement {
-    fn text(&self) -> Option<&str> {
-        None
+    fn kind(&self) -> Kind<'_> {
+        Kind::Prepared(self)
     }
 }
 
@@ -55,12 +66,12 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
-        // Rows are not asked for so: `query_typed` looks up types of the user's own while the rows come, and waits for ever
-        // where they are many.
-        self.run(|client| match without_types(statement, parameters) {
-            Some(text) => client.execute_typed(text, &[]),
-            None => client.execute(statement, parameters),
-        })
+        match statement.kind() {
+            // One round trip without preparing anything. Rows are not asked for so: `query_typed` looks up types of the user's
+            // own while the rows come, and waits for ever where they are many.
+            Kind::Text(text) if parameters.is_empty() => self.run(|client| client.execute_typed(text, &[])),
+            kind => self.prepared(kind, |client, statement| client.execute(statement, parameters)),
+        }
     }
 
     /// Executes a statement, and returns its rows.
@@ -71,7 +82,7 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
-        self.run(|client| client.query(statement, parameters))
+        self.prepared(statement.kind(), |client, statement| client.query(statement, parameters))
     }
 
     /// Executes a statement, and returns its one row.
@@ -82,7 +93,7 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
-        self.run(|client| client.query_one(statement, parameters))
+        self.prepared(statement.kind(), |client, statement| client.query_one(statement, parameters))
     }
 
     /// Executes a statement, and returns its row, if it has one.
@@ -93,17 +104,31 @@ impl PooledClient {
     where
         S: PooledStatement + ?Sized,
     {
-        self.run(|client| client.query_opt(statement, parameters))
+        self.prepared(statement.kind(), |client, statement| client.query_opt(statement, parameters))
+    }
+
+    fn prepared<R>(
+        &mut self,
+        kind: Kind<'_>,
+        mut execute: impl FnMut(&mut Client, &Statement) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.reading(|connection| match kind {
+            Kind::Text(text) => connection.prepared(text, execute),
+            Kind::Prepared(statement) => execute(&mut connection.client, statement),
+        })
     }
 
     /// Does what reads all that it has asked for, unless it fails.
     pub(crate) fn run<R, E>(&mut self, f: impl FnOnce(&mut Client) -> Result<R, E>) -> Result<R, E> {
-        let may_be_unread = self.connection().known.may_be_unread;
-        let result = f(self);
-        if result.is_ok() {
-            self.connection().known.may_be_unread = may_be_unread;
-        }
-        result
+        self.reading(|connection| f(&mut connection.client))
+    }
+
+    fn reading<R, E>(&mut self, f: impl FnOnce(&mut Connection) -> Result<R, E>) -> Result<R, E> {
+        let connection = self.connection();
+        let may_be_unread = std::mem::replace(&mut connection.known.may_be_unread, true);
+        let result = f(connection)?;
+        connection.known.may_be_unread = may_be_unread;
+        Ok(result)
     }
 
     fn connection(&mut self) -> &mut Connection {
@@ -113,14 +138,6 @@ impl PooledClient {
             None => unreachable!("a client without its connection"),
         }
     }
-}
-
-/// The text of a statement that there are no types to ask the server for.
-fn without_types<'a, S>(statement: &'a S, parameters: &[&(dyn ToSql + Sync)]) -> Option<&'a str>
-where
-    S: PooledStatement + ?Sized,
-{
-    sealed::Sealed::text(statement).filter(|_| parameters.is_empty())
 }
 
 impl Deref for PooledClient {

@@ -1,5 +1,6 @@
 //! One connection of a pool.
 use super::cleaning::Roles;
+use super::statements::Statements;
 use crate::connect::{self, Facts, Reached};
 use crate::error::{Error, Result};
 use postgres::Client;
@@ -18,6 +19,7 @@ pub(super) struct Known {
     pub(super) facts: Facts,
     pub(super) reached: Reached,
     pub(super) roles: Roles,
+    pub(super) statements: Statements,
     /// When it is too old; never where there is no limit.
     pub(super) expires: Option<Instant>,
     /// When the server last answered to the pool.

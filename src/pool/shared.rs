@@ -4,6 +4,7 @@ use super::connection::{Connection, Known, Setup, lifetime};
 use super::metrics::PoolMetrics;
 use super::options::PoolOptions;
 use super::state::{Claim, State};
+use super::statements::Statements;
 use crate::connect::{self, ConnectionParameters, Opened};
 use crate::error::{Error, Result};
 use postgres::error::SqlState;
@@ -156,7 +157,9 @@ fn make(
     let roles = batches.begin(&mut client, setup)?;
     let (now, number) = (Instant::now(), count(&facts));
     let expires = options.lifetime.and_then(|limit| now.checked_add(lifetime(limit, number)));
-    let known = Known { facts, reached, roles, expires, answered: now, returned: now, may_be_unread: false, setup };
+    let statements = Statements::new(options.prepared_statements);
+    let known =
+        Known { facts, reached, roles, statements, expires, answered: now, returned: now, may_be_unread: false, setup };
     Ok(Connection { client, known })
 }
 

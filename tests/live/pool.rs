@@ -746,3 +746,61 @@ fn a_connection_that_is_forgotten_is_reported_once_with_the_place_where_it_was_t
     drop(other);
     assert_eq!(times(), 1);
 }
+
+#[test]
+fn a_text_that_is_kept_prepared_says_what_it_would_say_anew() {
+    let (pool, database) = pool_with(|options| (options.maximum, options.prepared_statements) = (1, 3));
+    let run = |sql: &str| database.execute(sql, &[]).map(drop).unwrap();
+    run("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+    run(
+        "CREATE SCHEMA b; CREATE TYPE b.mood AS ENUM ('good'); CREATE TABLE b.t (m b.mood); INSERT INTO b.t VALUES ('good')",
+    );
+    let all = "SELECT t.*, t::text FROM t";
+    let says = |client: &mut PooledClient| client.query_one(all, &[]).unwrap().columns().len();
+    let text = |client: &mut PooledClient| -> String { client.query_one(all, &[]).unwrap().try_get("t").unwrap() };
+    assert_eq!(says(&mut pool.get().unwrap()), 2);
+    // The table changes, and with it the rows.
+    run("ALTER TABLE t ADD COLUMN more int");
+    assert_eq!(says(&mut pool.get().unwrap()), 3);
+    // So does what the name means.
+    for _ in 0..2 {
+        let mut client = pool.get().unwrap();
+        client.execute("SET search_path = b", &[]).unwrap();
+        assert_eq!(text(&mut client), "(good)");
+        drop(client);
+        assert_eq!(text(&mut pool.get().unwrap()), "(1,)");
+    }
+    let mut client = pool.get().unwrap();
+    client.batch_execute("CREATE TEMPORARY TABLE t AS SELECT 7 AS n").unwrap();
+    assert_eq!(text(&mut client), "(7)");
+    drop(client);
+    // And the statement can be gone.
+    let mut client = pool.get().unwrap();
+    assert_eq!(text(&mut client), "(1,)");
+    client.batch_execute("DEALLOCATE ALL").unwrap();
+    assert_eq!(text(&mut client), "(1,)");
+    drop(client);
+    // In a transaction it is an error that names the reason, and the next one begins anew.
+    let mut client = pool.get().unwrap();
+    client.batch_execute("BEGIN; ALTER TABLE t DROP COLUMN more").unwrap();
+    says(&mut client);
+    client.batch_execute("ALTER TABLE t ADD COLUMN other int").unwrap();
+    let error = client.query(all, &[]).unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("cached plan"), "{error:?}");
+    client.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(text(&mut client), "(1,)");
+    drop(client);
+    // No more are kept than there may be; what settings have a say in is not kept.
+    let mut client = pool.get().unwrap();
+    for n in 0..9 {
+        client.query(&*format!("SELECT {n}"), &[]).unwrap();
+        client.query_opt(&*format!("SELECT {n} + $1::int"), &[&1]).unwrap();
+        client.execute(&*format!("SELECT {n} - $1::int"), &[&1]).unwrap();
+        assert_eq!(client.query_one("SELECT DATE '01.02.2026'", &[]).unwrap().len(), 1);
+    }
+    let kept = "SELECT string_agg(statement, '|' ORDER BY prepare_time) FROM pg_prepared_statements WHERE NOT from_sql \
+                AND statement NOT LIKE '%prepare_time%'";
+    wait_until("the others are closed", || {
+        client.query_one(kept, &[]).unwrap().get::<_, String>(0) == "SELECT 8|SELECT 8 + $1::int|SELECT 8 - $1::int"
+    });
+}

@@ -1,0 +1,119 @@
+//! The statements that a connection keeps prepared: their text takes one round trip less the next time.
+use super::connection::Connection;
+use postgres::error::SqlState;
+use postgres::{Client, Error, Statement};
+use std::collections::HashMap;
+
+/// The statements of one connection, by their texts.
+pub(super) struct Statements {
+    most: usize,
+    kept: HashMap<String, Kept>,
+    /// How often one was looked for.
+    uses: u64,
+}
+
+struct Kept {
+    statement: Statement,
+    /// Its last use.
+    used: u64,
+}
+
+impl Statements {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, kept: HashMap::new(), uses: 0 }
+    }
+
+    fn find(&mut self, text: &str) -> Option<Statement> {
+        self.uses += 1;
+        let kept = self.kept.get_mut(text)?;
+        kept.used = self.uses;
+        Some(kept.statement.clone())
+    }
+
+    /// Keeps one, in the place of the one that was not used for longest if there is no room.
+    fn keep(&mut self, text: &str, statement: Statement) {
+        if self.most == 0 || !means_the_same_in_every_session(text) {
+            return;
+        }
+        if self.kept.len() >= self.most {
+            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used).map(|(text, _)| text.clone());
+            oldest.map(|text| self.kept.remove(&text));
+        }
+        self.kept.insert(text.to_owned(), Kept { statement, used: self.uses });
+    }
+}
+
+impl Connection {
+    /// Prepares a text, unless it is prepared already, and executes it by the closure; again if the server says that
+    /// what was prepared before does not hold anymore.
+    pub(super) fn prepared<R>(
+        &mut self,
+        text: &str,
+        mut execute: impl FnMut(&mut Client, &Statement) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (client, statements) = (&mut self.client, &mut self.known.statements);
+        let mut first = None;
+        if let Some(statement) = statements.find(text) {
+            match execute(client, &statement) {
+                Ok(result) => return Ok(result),
+                Err(error) => {
+                    // Whatever it was, the next one begins anew.
+                    statements.kept.remove(text);
+                    if !is_outdated(&error) {
+                        return Err(error);
+                    }
+                    first = Some(error);
+                }
+            }
+        }
+        let result = client.prepare(text).and_then(|statement| {
+            let result = execute(client, &statement)?;
+            statements.keep(text, statement);
+            Ok(result)
+        });
+        result.map_err(|error| match first {
+            // The first error has ended the transaction.
+            Some(first) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => first,
+            _ => error,
+        })
+    }
+}
+
+/// Whether the settings of a session say nothing about a text when it is parsed. They do about literals (`DateStyle`,
+/// `TimeZone`, `standard_conforming_strings`), which have quotation marks, or dollars that do not begin a parameter; and about
+/// `= NULL` (`transform_null_equals`). A `search_path` and a role are the server's to compare.
+fn means_the_same_in_every_session(text: &str) -> bool {
+    let is_parameter = |after: &str| after.starts_with(|first: char| first.is_ascii_digit());
+    !text.contains('\'') && text.split('$').skip(1).all(is_parameter) && !text.to_ascii_lowercase().contains("null")
+}
+
+/// Whether a prepared statement cannot be executed anymore: what it names has other columns now, or it was deallocated. Then
+/// nothing of it was executed.
+fn is_outdated(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        *error.code() == SqlState::INVALID_SQL_STATEMENT_NAME
+            || (*error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.routine() == Some("RevalidateCachedQuery"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_whose_meaning_depends_on_settings_are_told_apart() {
+        for text in ["SELECT 1", "SELECT * FROM t WHERE id = $1 AND n < $22", "UPDATE \"T\" SET n = 1.5"] {
+            assert!(means_the_same_in_every_session(text), "{text}");
+        }
+        for text in [
+            "SELECT '1'",
+            "SELECT date '01.02.2026'",
+            "SELECT $$a$$",
+            "SELECT $a$a$a$",
+            "SELECT $1 = NULL",
+            "SELECT a$b",
+        ] {
+            assert!(!means_the_same_in_every_session(text), "{text}");
+        }
+    }
+}
