@@ -23,8 +23,8 @@
 //! # Ok::<(), pgsteward::Error>(())
 //! ```
 //!
-//! `execute` takes one round trip without parameters. What returns rows, or has parameters, takes two, as the driver asks the
-//! server for the types first.
+//! A statement takes one round trip where the connection has it prepared (see [`PooledClient`]), and for `execute` without
+//! parameters. Otherwise it takes two, as the driver asks the server for the types first.
 //!
 //! # Errors
 //!
@@ -160,7 +160,7 @@ impl Module {
     /// transaction. One that ends it and begins another (`ROLLBACK AND CHAIN`) is not noticed.
     #[track_caller]
     pub fn transaction<R>(&self, f: impl FnOnce(&mut ModuleTransaction<'_>) -> Result<R>) -> Result<R> {
-        ModuleTransaction::run(&mut *self.connection()?, &self.templates, &self.counter, 0, f)
+        ModuleTransaction::run(&mut self.connection()?, &self.templates, &self.counter, 0, f)
     }
 
     /// Runs a statement for each of many rows of parameters, in one transaction; returns how many rows were changed or found
@@ -191,7 +191,7 @@ impl Module {
     #[track_caller]
     fn on_connection<R>(&self, f: impl FnOnce(&mut Queries<'_>) -> Result<R>) -> Result<R> {
         let (templates, counter) = (&self.templates, &self.counter);
-        self.connection()?.run(|client| f(&mut Queries { client, templates, counter }))
+        self.connection()?.reading(|client| f(&mut Queries { client, templates, counter }))
     }
 
     #[track_caller]

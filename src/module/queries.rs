@@ -2,12 +2,13 @@
 use super::masked::{masked, without_values};
 use crate::counter::{Coded, Counter};
 use crate::error::{Error, Result};
+use crate::pool::PooledClient;
 use crate::statements::waits_for_data;
 use crate::template::Templates;
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{FromSqlOwned, ToSql};
-use postgres::{Client, Row};
+use postgres::{Client, Row, Statement};
 use std::io::{self, Read, Write};
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -17,7 +18,7 @@ const SHOWN: usize = 2000;
 
 /// A connection, and the schema that templates mean.
 pub(super) struct Queries<'c> {
-    pub(super) client: &'c mut Client,
+    pub(super) client: &'c mut PooledClient,
     pub(super) templates: &'c Templates,
     pub(super) counter: &'c Counter,
 }
@@ -25,7 +26,7 @@ pub(super) struct Queries<'c> {
 impl Queries<'_> {
     /// Sends statements that need no data with their templates replaced. What waits for data is refused: servers before
     /// PostgreSQL 14 would take what comes next, a ROLLBACK too, for those, and answer nothing.
-    fn run<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
+    fn run<R>(&mut self, sql: &str, f: impl FnOnce(&mut PooledClient, &str) -> Result<R, Fault>) -> Result<R> {
         self.check_needs_no_data(sql)?;
         self.send(sql, f)
     }
@@ -41,7 +42,7 @@ impl Queries<'_> {
     }
 
     /// Sends a statement with its templates replaced.
-    fn send<R>(&mut self, sql: &str, f: impl FnOnce(&mut Client, &str) -> Result<R, Fault>) -> Result<R> {
+    fn send<R>(&mut self, sql: &str, f: impl FnOnce(&mut PooledClient, &str) -> Result<R, Fault>) -> Result<R> {
         let sql = self.templates.replace(sql)?;
         self.counter.run(&sql, || f(self.client, &sql)).map_err(|fault| fault.explain(&sql))
     }
@@ -50,17 +51,17 @@ impl Queries<'_> {
     /// statement changes was changed, and would miss what went wrong at last.
     fn rows(&mut self, sql: &str, parameters: Parameters<'_>, most: usize) -> Result<Vec<Row>> {
         self.run(sql, |client, sql| {
-            // Not `query_typed`, though that is one round trip where there are no parameters: it looks up types of the user's
-            // own while the rows come, and waits for ever where they are many.
-            let sent = client.query_raw(sql, masked(parameters));
-            let mut rows = sent.map_err(|error| Fault::of(error, parameters))?;
-            let mut kept = Vec::new();
-            while let Some(row) = rows.next().map_err(|error| Fault::of(error, parameters))? {
-                if kept.len() < most {
-                    kept.push(row);
+            let rows = client.prepared_text(sql, |client, statement| {
+                let mut rows = client.query_raw(statement, masked(parameters))?;
+                let mut kept = Vec::new();
+                while let Some(row) = rows.next()? {
+                    if kept.len() < most {
+                        kept.push(row);
+                    }
                 }
-            }
-            Ok(kept)
+                Ok(kept)
+            });
+            rows.map_err(|error| Fault::of(error, parameters))
         })
     }
 
@@ -100,7 +101,10 @@ impl Queries<'_> {
     pub(super) fn execute(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<u64> {
         self.run(sql, |client, sql| match parameters {
             [] => client.execute_typed(sql, &[]).map_err(Fault::Plain),
-            _ => affected(client, sql, parameters).map_err(Fault::Values),
+            _ => {
+                let affected = client.prepared_text(sql, |client, statement| affected(client, statement, parameters));
+                affected.map_err(Fault::Values)
+            }
         })
     }
 
@@ -161,11 +165,7 @@ impl Queries<'_> {
 }
 
 /// How many rows a statement with parameters has affected.
-fn affected<T: ?Sized + postgres::ToStatement>(
-    client: &mut Client,
-    statement: &T,
-    parameters: Parameters<'_>,
-) -> Result<u64, postgres::Error> {
+fn affected(client: &mut Client, statement: &Statement, parameters: Parameters<'_>) -> Result<u64, postgres::Error> {
     let mut rows = client.query_raw(statement, masked(parameters))?;
     while rows.next()?.is_some() {}
     Ok(rows.rows_affected().unwrap_or_default())

@@ -3,6 +3,7 @@ use super::masked::without_values;
 use super::queries::Queries;
 use crate::counter::Counter;
 use crate::error::{Error, Result};
+use crate::pool::PooledClient;
 use crate::template::Templates;
 use postgres::error::SqlState;
 use postgres::types::{FromSqlOwned, ToSql};
@@ -14,7 +15,7 @@ use std::io::{Read, Write};
 /// [`Module::transaction`](super::Module::transaction) gives it to a closure. What goes through the `Module` itself meanwhile
 /// takes another connection, and is not in the transaction.
 pub struct ModuleTransaction<'c> {
-    client: &'c mut Client,
+    client: &'c mut PooledClient,
     templates: &'c Templates,
     counter: &'c Counter,
     /// How many transactions it is in.
@@ -28,7 +29,7 @@ const COMMIT: &str = "commit the transaction";
 impl ModuleTransaction<'_> {
     /// Runs a closure in a transaction: kept if it returns `Ok`, undone if it returns an error or panics.
     pub(super) fn run<R>(
-        client: &mut Client,
+        client: &mut PooledClient,
         templates: &Templates,
         counter: &Counter,
         depth: usize,

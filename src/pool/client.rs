@@ -69,7 +69,7 @@ impl PooledClient {
         match statement.kind() {
             // One round trip without preparing anything. Rows are not asked for so: `query_typed` looks up types of the user's
             // own while the rows come, and waits for ever where they are many.
-            Kind::Text(text) if parameters.is_empty() => self.run(|client| client.execute_typed(text, &[])),
+            Kind::Text(text) if parameters.is_empty() => self.reading(|client| client.execute_typed(text, &[])),
             kind => self.prepared(kind, |client, statement| client.execute(statement, parameters)),
         }
     }
@@ -112,22 +112,26 @@ impl PooledClient {
         kind: Kind<'_>,
         mut execute: impl FnMut(&mut Client, &Statement) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        self.reading(|connection| match kind {
-            Kind::Text(text) => connection.prepared(text, execute),
-            Kind::Prepared(statement) => execute(&mut connection.client, statement),
+        self.reading(|client| match kind {
+            Kind::Text(text) => client.prepared_text(text, execute),
+            Kind::Prepared(statement) => execute(client, statement),
         })
     }
 
-    /// Does what reads all that it has asked for, unless it fails.
-    pub(crate) fn run<R, E>(&mut self, f: impl FnOnce(&mut Client) -> Result<R, E>) -> Result<R, E> {
-        self.reading(|connection| f(&mut connection.client))
+    /// Executes a text that is prepared now, or is kept so from the last time.
+    pub(crate) fn prepared_text<R>(
+        &mut self,
+        text: &str,
+        execute: impl FnMut(&mut Client, &Statement) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.connection().prepared(text, execute)
     }
 
-    fn reading<R, E>(&mut self, f: impl FnOnce(&mut Connection) -> Result<R, E>) -> Result<R, E> {
-        let connection = self.connection();
-        let may_be_unread = std::mem::replace(&mut connection.known.may_be_unread, true);
-        let result = f(connection)?;
-        connection.known.may_be_unread = may_be_unread;
+    /// Does what reads all that it has asked for, unless it fails.
+    pub(crate) fn reading<R, E>(&mut self, f: impl FnOnce(&mut Self) -> Result<R, E>) -> Result<R, E> {
+        let may_be_unread = std::mem::replace(&mut self.connection().known.may_be_unread, true);
+        let result = f(self)?;
+        self.connection().known.may_be_unread = may_be_unread;
         Ok(result)
     }
 
