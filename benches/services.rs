@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// A part of this file, by the name that the command line gives it.
 type Section = (&'static str, fn(&TestServer) -> Result<()>);
 
-const SECTIONS: [Section; 3] = [("pool", pools), ("template", templates), ("counting", counting)];
+const SECTIONS: [Section; 4] = [("pool", pools), ("template", templates), ("counting", counting), ("crowd", crowd)];
 
 /// How many connections each pool has, from the start: what r2d2 has when it is not told otherwise.
 const CONNECTIONS: u32 = 10;
@@ -77,12 +77,7 @@ fn compare(ways: &mut [Way], rounds: usize, jobs: u32) -> Result<()> {
 }
 
 fn pools(server: &TestServer) -> Result<()> {
-    let mut options = PoolOptions::new();
-    options.maximum = usize::try_from(CONNECTIONS)?;
-    options.minimum = options.maximum;
-    let ours = Pool::connect(&server.dsn(), options)?;
-    let manager = PostgresConnectionManager::new(server.dsn().parse()?, NoTls);
-    let theirs = r2d2::Pool::builder().max_size(CONNECTIONS).build(manager)?;
+    let (ours, theirs) = both(server)?;
     let mut bare = Client::connect(&server.dsn(), NoTls)?;
     let pgdbm = pgdbm(server)?;
     for (case, sql, rows, jobs) in [("SELECT 1", ONE, 1, 50), ("1,000 rows", MANY, 1000, 5)] {
@@ -107,11 +102,21 @@ fn pools(server: &TestServer) -> Result<()> {
             println!("  {name:<10} {median:8.1} {quiet:8.1}   pgsteward takes {of_median:.2} and {of_quiet:.2} of it");
         }
     }
-    crowd(&ours, &theirs)
+    Ok(())
+}
+
+/// Ours, and that of r2d2.
+fn both(server: &TestServer) -> Result<(Pool, r2d2::Pool<PostgresConnectionManager<NoTls>>)> {
+    let mut options = PoolOptions::new();
+    options.maximum = usize::try_from(CONNECTIONS)?;
+    options.minimum = options.maximum;
+    let manager = PostgresConnectionManager::new(server.dsn().parse()?, NoTls);
+    Ok((Pool::connect(&server.dsn(), options)?, r2d2::Pool::builder().max_size(CONNECTIONS).build(manager)?))
 }
 
 /// The same with four users for each connection, who wait for each other.
-fn crowd(ours: &Pool, theirs: &r2d2::Pool<PostgresConnectionManager<NoTls>>) -> Result<()> {
+fn crowd(server: &TestServer) -> Result<()> {
+    let (ours, theirs) = both(server)?;
     let (threads, jobs) = (4 * CONNECTIONS, 100);
     let rate = |job: &(dyn Fn() -> Result<()> + Sync)| -> Result<f64> {
         let started = Instant::now();

@@ -104,13 +104,14 @@ impl State {
         self.idle.len() + self.returned.len() + self.cleaning + self.keeper_connects + self.holders.len()
     }
 
-    /// What there is for the next in line.
+    /// What there is for the next in line: what came back last, unless something may have to be waited for there.
     fn claim(&mut self, maximum: usize) -> Option<Claim> {
-        if let Some(connection) = self.returned.pop_back() {
-            return Some(Claim { connection: Some(connection), is_clean: false });
+        let is_read = |last: &Connection| !last.known.may_be_unread;
+        if !self.idle.is_empty() && !self.returned.back().is_some_and(is_read) {
+            return Some(Claim { connection: self.idle.pop(), is_clean: true });
         }
-        let connection = self.idle.pop();
-        (connection.is_some() || self.total() < maximum).then_some(Claim { connection, is_clean: true })
+        let connection = self.returned.pop_back();
+        (connection.is_some() || self.total() < maximum).then_some(Claim { connection, is_clean: false })
     }
 
     /// What there is for somebody who has just come, if nobody waits.
