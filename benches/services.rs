@@ -26,7 +26,8 @@ const CONNECTIONS: u32 = 10;
 const ROUNDS: usize = 400;
 
 const ONE: &str = "SELECT 1";
-const MANY: &str = "SELECT n, 'row ' || n AS name FROM generate_series(1, 1000) AS n";
+const MANY: &str = "SELECT n, name FROM public.fetched";
+const FETCHED: &str = "CREATE TABLE public.fetched AS SELECT n, 'row ' || n AS name FROM generate_series(1, 1000) AS n";
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -79,6 +80,7 @@ fn compare(ways: &mut [Way], rounds: usize, jobs: u32) -> Result<()> {
 fn pools(server: &TestServer) -> Result<()> {
     let (ours, theirs) = both(server)?;
     let mut bare = Client::connect(&server.dsn(), NoTls)?;
+    bare.batch_execute(FETCHED)?;
     let pgdbm = pgdbm(server)?;
     for (case, sql, rows, jobs) in [("SELECT 1", ONE, 1, 50), ("1,000 rows", MANY, 1000, 5)] {
         let check = |found: Vec<Row>| match found.len() {

@@ -108,8 +108,8 @@ fn recorded(file: &Migration, record: &Record) -> (MigrationState, Option<String
             MigrationState::Incomplete,
             Some(format!(
                 "{name:?} is not completed: {done} of its statements are done, and the one after that perhaps; unless \
-                 somebody is running it now, look at what is there, then repair it: resume behind what is done, forget it to run it from its beginning, or \
-                 accept it as applied"
+                 somebody is running it now, look at what is there, then repair it: resume behind what is done, forget \
+                 it to run it from its beginning, or accept it as applied"
             )),
         ),
         (State::Applied | State::Baseline, true) => (
