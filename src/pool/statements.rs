@@ -88,9 +88,10 @@ fn means_the_same_in_every_session(text: &str) -> bool {
 }
 
 /// Whether a prepared statement cannot be executed anymore: what it names has other columns now, or it was deallocated. Then
-/// nothing of it was executed.
+/// nothing of it was executed. The same from within a function or a procedure has a context, and comes after a part that
+/// may have been committed.
 fn is_outdated(error: &Error) -> bool {
-    error.as_db_error().is_some_and(|error| {
+    error.as_db_error().filter(|error| error.where_().is_none()).is_some_and(|error| {
         *error.code() == SqlState::INVALID_SQL_STATEMENT_NAME
             || (*error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.routine() == Some("RevalidateCachedQuery"))
     })

@@ -804,3 +804,17 @@ fn a_text_that_is_kept_prepared_says_what_it_would_say_anew() {
         client.query_one(kept, &[]).unwrap().get::<_, String>(0) == "SELECT 8|SELECT 8 + $1::int|SELECT 8 - $1::int"
     });
 }
+
+#[test]
+fn what_a_procedure_has_committed_before_it_failed_is_not_done_again() {
+    let (pool, database) = single();
+    database.execute("CREATE TABLE done (n int)", &[]).unwrap();
+    let procedure = "CREATE PROCEDURE p(n int) LANGUAGE plpgsql AS \
+                     'BEGIN INSERT INTO done VALUES (n); COMMIT; IF n > 1 THEN EXECUTE ''EXECUTE nowhere''; END IF; END'";
+    database.execute(procedure, &[]).unwrap();
+    let mut client = pool.get().unwrap();
+    client.execute("CALL p($1)", &[&1]).unwrap();
+    let error = client.execute("CALL p($1)", &[&2]).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "26000");
+    assert_eq!(client.query_one("SELECT count(*) FROM done", &[]).unwrap().get::<_, i64>(0), 2);
+}
