@@ -4,6 +4,9 @@ use postgres::error::SqlState;
 use postgres::{Client, Error, Statement};
 use std::collections::HashMap;
 
+/// The longest text that is kept, in bytes: a server process may need some 40 times as much memory for it.
+const LONGEST: usize = 8192;
+
 /// The statements of one connection, by their texts.
 pub(super) struct Statements {
     most: usize,
@@ -30,9 +33,15 @@ impl Statements {
         Some(kept.statement.clone())
     }
 
+    /// Keeps none from now on.
+    pub(super) fn end(&mut self) {
+        self.most = 0;
+        self.kept.clear();
+    }
+
     /// Keeps one, in the place of the one that was not used for longest if there is no room.
     fn keep(&mut self, text: &str, statement: Statement) {
-        if self.most == 0 || !means_the_same_in_every_session(text) {
+        if self.most == 0 || text.len() > LONGEST || !means_the_same_in_every_session(text) {
             return;
         }
         if self.kept.len() >= self.most {

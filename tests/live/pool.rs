@@ -773,12 +773,9 @@ fn a_text_that_is_kept_prepared_says_what_it_would_say_anew() {
     let mut client = pool.get().unwrap();
     client.batch_execute("CREATE TEMPORARY TABLE t AS SELECT 7 AS n").unwrap();
     assert_eq!(text(&mut client), "(7)");
-    drop(client);
     // And the statement can be gone.
-    let mut client = pool.get().unwrap();
-    assert_eq!(text(&mut client), "(1,)");
     client.batch_execute("DEALLOCATE ALL").unwrap();
-    assert_eq!(text(&mut client), "(1,)");
+    assert_eq!(text(&mut client), "(7)");
     drop(client);
     // In a transaction it is an error that names the reason, and the next one begins anew.
     let mut client = pool.get().unwrap();
@@ -817,4 +814,30 @@ fn what_a_procedure_has_committed_before_it_failed_is_not_done_again() {
     let error = client.execute("CALL p($1)", &[&2]).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "26000");
     assert_eq!(client.query_one("SELECT count(*) FROM done", &[]).unwrap().get::<_, i64>(0), 2);
+}
+
+#[test]
+fn a_temporary_table_is_found_where_an_earlier_user_had_another() {
+    let (pool, database) = single();
+    database.execute("CREATE TABLE t (n int)", &[]).unwrap();
+    let insert = |client: &mut PooledClient| client.execute("INSERT INTO t VALUES ($1)", &[&1]).unwrap();
+    insert(&mut pool.get().unwrap());
+    pool.get().unwrap().execute("CREATE TEMPORARY TABLE other (n int)", &[]).unwrap();
+    insert(&mut pool.get().unwrap());
+    let mut client = pool.get().unwrap();
+    insert(&mut client);
+    client.execute("CREATE TEMPORARY TABLE t (n int)", &[]).unwrap();
+    insert(&mut client);
+    assert_eq!(client.query_one("SELECT count(*) FROM pg_temp.t", &[]).unwrap().get::<_, i64>(0), 1);
+}
+
+#[test]
+fn a_very_long_text_is_not_kept_prepared() {
+    let (pool, _database) = single();
+    let mut client = pool.get().unwrap();
+    for ones in [3, 3000] {
+        client.query(&*format!("SELECT 1{}", " + 1".repeat(ones)), &[]).unwrap();
+    }
+    let kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 + %'";
+    wait_until("the long one is closed", || client.query_one(kept, &[]).unwrap().get::<_, i64>(0) == 1);
 }
