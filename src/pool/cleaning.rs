@@ -148,6 +148,8 @@ struct Left {
 #[derive(Default, PartialEq)]
 pub(super) struct Roles {
     session: String,
+    /// The server refuses to name one that was dropped, also where there is another of its name now.
+    current: String,
     /// What the setting `role` says.
     role: String,
 }
@@ -160,6 +162,7 @@ const LOOK: &str = "pgsteward_left";
 fn preparation() -> Sql {
     sql!(
         "PREPARE {} AS SELECT {} AS inside, s.name AS prepared, session_user AS session_role, \
+         current_user AS current_role, \
          pg_catalog.current_setting('role') AS role, \
          pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0 AS temporary, pg_catalog.pg_advisory_unlock_all() \
          FROM pg_catalog.pg_prepared_statement() AS s WHERE s.from_sql",

@@ -841,3 +841,21 @@ fn a_very_long_text_is_not_kept_prepared() {
     let kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 + %'";
     wait_until("the long one is closed", || client.query_one(kept, &[]).unwrap().get::<_, i64>(0) == 1);
 }
+
+#[test]
+fn a_role_of_the_pool_that_was_dropped_and_made_again_is_found() {
+    let (database, role) = (fresh(), unique("again"));
+    database.roles().create(Role::new(&role)).unwrap();
+    let mut options = PoolOptions::new();
+    options.maximum = 1;
+    options.connect.role = Some(role.clone());
+    let pool = Pool::connect(&server().dsn_for(database.current_database(), "postgres"), options).unwrap();
+    let user = || pool.get().unwrap().query_one("SELECT current_user::text", &[]).unwrap().get::<_, String>(0);
+    assert_eq!(user(), role);
+    let again = sql!("DROP ROLE {}; CREATE ROLE {}", Ident(&role), Ident(&role)).to_string();
+    // Idle ones were made clean before; the next user's clean-up comes after it.
+    let held = pool.get().unwrap();
+    database.execute(&again, &[]).unwrap();
+    drop(held);
+    assert_eq!(user(), role);
+}
