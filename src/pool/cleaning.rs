@@ -97,6 +97,9 @@ impl Batches {
             let forget = left.prepared.iter().map(|name| sql!("DEALLOCATE {}", Ident(name)));
             client.batch_execute(&text(forget)).map_err(driver)?;
         }
+        if left.temporary {
+            connection.known.statements.end();
+        }
         // What was listened to is not anymore, and what was heard is not for the next user.
         let heard = client.notifications().len();
         for _ in 0..heard {
@@ -120,7 +123,9 @@ fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
             _ => continue,
         };
         left.inside = row.truth("inside")?;
-        left.roles = Roles { session: row.text("session_role")?, role: row.text("role")? };
+        left.temporary = row.truth("temporary")?;
+        left.roles =
+            Roles { session: row.text("session_role")?, current: row.text("current_role")?, role: row.text("role")? };
         left.prepared.extend(Some(row.text("prepared")?).filter(|name| name != LOOK));
     }
     Ok(left)
@@ -131,6 +136,9 @@ fn look(client: &mut Client, batch: &str, action: &str) -> Result<Left> {
 struct Left {
     /// Whether a transaction was open: then it undoes the batch too.
     inside: bool,
+    /// Whether the session has a schema for temporary objects, which it has to its end once there was one: then the server
+    /// does not notice when a table made there stands before one that a prepared statement means.
+    temporary: bool,
     /// Which statements were prepared in SQL.
     prepared: Vec<String>,
     roles: Roles,
@@ -140,6 +148,8 @@ struct Left {
 #[derive(Default, PartialEq)]
 pub(super) struct Roles {
     session: String,
+    /// The server refuses to name one that was dropped, also where there is another of its name now.
+    current: String,
     /// What the setting `role` says.
     role: String,
 }
@@ -152,7 +162,9 @@ const LOOK: &str = "pgsteward_left";
 fn preparation() -> Sql {
     sql!(
         "PREPARE {} AS SELECT {} AS inside, s.name AS prepared, session_user AS session_role, \
-         pg_catalog.current_setting('role') AS role, pg_catalog.pg_advisory_unlock_all() \
+         current_user AS current_role, \
+         pg_catalog.current_setting('role') AS role, \
+         pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0 AS temporary, pg_catalog.pg_advisory_unlock_all() \
          FROM pg_catalog.pg_prepared_statement() AS s WHERE s.from_sql",
         Ident(LOOK),
         INSIDE

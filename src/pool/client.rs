@@ -12,11 +12,11 @@ use std::ops::{Deref, DerefMut};
 ///
 /// [`execute`](PooledClient::execute), [`query`](PooledClient::query), [`query_one`](PooledClient::query_one) and
 /// [`query_opt`](PooledClient::query_opt) are the driver's, with two differences. What was used by them alone is made clean by one
-/// round trip instead of two. And a text takes one round trip instead of two when the connection has it prepared from the last
-/// time: it keeps [`PoolOptions::prepared_statements`](super::PoolOptions::prepared_statements) of them, of texts without literals (`'...'`,
-/// `NULL`), whose meaning could depend on the settings of whoever prepared them. What
-/// [`PREPARE`](https://www.postgresql.org/docs/current/sql-prepare.html) says goes for them: a plan may be kept, and a name
-/// leads to the same table until the `search_path` changes, also where a temporary table of that name was made since.
+/// round trip instead of two. And a query without parameters and literals takes one round trip instead of two when the connection
+/// has it prepared from the last time: it keeps
+/// [`PoolOptions::prepared_statements`](super::PoolOptions::prepared_statements) of them. What
+/// [`PREPARE`](https://www.postgresql.org/docs/current/sql-prepare.html) says goes for those: a plan and what row security lets a
+/// role see may be kept, and a name leads to the same table until that changes, or the `search_path`.
 pub struct PooledClient {
     seat: Seat,
 }

@@ -37,8 +37,8 @@ pub struct PoolOptions {
     /// After how long since its last answer a connection is asked for a sign of life before it is handed out. A
     /// millisecond by default: what comes back and goes out again at once was asked a moment ago. Zero is always.
     pub check_after: Duration,
-    /// How many statements each connection keeps prepared: of the texts that its users have sent, those sent last. 30 by
-    /// default; 0 is none. What that means is said of [`PooledClient`](super::PooledClient).
+    /// How many queries each connection keeps prepared, of those without parameters that its users have sent: the last ones.
+    /// 30 by default; 0 is none. What that means is said of [`PooledClient`](super::PooledClient).
     pub prepared_statements: usize,
     /// After how long in one user's hands a connection is taken for forgotten: the place where it was taken is logged as a
     /// warning, once. `None`, the default, is never.

@@ -1,8 +1,11 @@
-//! The statements that a connection keeps prepared: their text takes one round trip less the next time.
+//! The queries that a connection keeps prepared: their text takes one round trip less the next time.
 use super::connection::Connection;
 use postgres::error::SqlState;
 use postgres::{Client, Error, Statement};
 use std::collections::HashMap;
+
+/// The longest text that is kept, in bytes: a server process may need some 40 times as much memory for it.
+const LONGEST: usize = 8192;
 
 /// The statements of one connection, by their texts.
 pub(super) struct Statements {
@@ -30,9 +33,15 @@ impl Statements {
         Some(kept.statement.clone())
     }
 
+    /// Keeps none from now on.
+    pub(super) fn end(&mut self) {
+        self.most = 0;
+        self.kept.clear();
+    }
+
     /// Keeps one, in the place of the one that was not used for longest if there is no room.
     fn keep(&mut self, text: &str, statement: Statement) {
-        if self.most == 0 || !means_the_same_in_every_session(text) {
+        if self.most == 0 || !may_be_kept(text) {
             return;
         }
         if self.kept.len() >= self.most {
@@ -79,18 +88,21 @@ impl Connection {
     }
 }
 
-/// Whether the settings of a session say nothing about a text when it is parsed. They do about literals (`DateStyle`,
-/// `TimeZone`, `standard_conforming_strings`), which have quotation marks, or dollars that do not begin a parameter; and about
-/// `= NULL` (`transform_null_equals`). A `search_path` and a role are the server's to compare.
-fn means_the_same_in_every_session(text: &str) -> bool {
-    let is_parameter = |after: &str| after.starts_with(|first: char| first.is_ascii_digit());
-    !text.contains('\'') && text.split('$').skip(1).all(is_parameter) && !text.to_ascii_lowercase().contains("null")
+/// Whether a text may be kept: a query that says the same in every session. The settings of whoever prepared it have a say in
+/// literals (`DateStyle`, `TimeZone`, `standard_conforming_strings`), which have quotation marks or dollars, and in `= NULL`
+/// (`transform_null_equals`); the time has one in the types of parameters, which stay when those of columns change. A
+/// `search_path` and a role are the server's to compare.
+fn may_be_kept(text: &str) -> bool {
+    let has = |word: &str| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    let begins = text.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"));
+    begins && text.len() <= LONGEST && !text.contains(['\'', '$']) && !has("null")
 }
 
 /// Whether a prepared statement cannot be executed anymore: what it names has other columns now, or it was deallocated. Then
-/// nothing of it was executed.
+/// nothing of it was executed. The same from within a function or a procedure has a context, and comes after a part that
+/// may have been committed.
 fn is_outdated(error: &Error) -> bool {
-    error.as_db_error().is_some_and(|error| {
+    error.as_db_error().filter(|error| error.where_().is_none()).is_some_and(|error| {
         *error.code() == SqlState::INVALID_SQL_STATEMENT_NAME
             || (*error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.routine() == Some("RevalidateCachedQuery"))
     })
@@ -101,19 +113,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_whose_meaning_depends_on_settings_are_told_apart() {
-        for text in ["SELECT 1", "SELECT * FROM t WHERE id = $1 AND n < $22", "UPDATE \"T\" SET n = 1.5"] {
-            assert!(means_the_same_in_every_session(text), "{text}");
+    fn what_may_be_kept_is_a_query_that_says_the_same_in_every_session() {
+        for text in ["SELECT 1", "\n  select n, \"N\" FROM public.t WHERE n < 1.5"] {
+            assert!(may_be_kept(text), "{text}");
         }
         for text in [
+            "",
+            "é",
+            "DELETE FROM t",
+            "CALL p()",
             "SELECT '1'",
             "SELECT date '01.02.2026'",
             "SELECT $$a$$",
-            "SELECT $a$a$a$",
-            "SELECT $1 = NULL",
-            "SELECT a$b",
+            "SELECT $1::int",
+            "SELECT n FROM t WHERE n = Null",
         ] {
-            assert!(!means_the_same_in_every_session(text), "{text}");
+            assert!(!may_be_kept(text), "{text}");
         }
+        assert!(!may_be_kept(&format!("SELECT {}", "1 + ".repeat(LONGEST))));
     }
 }

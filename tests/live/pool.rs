@@ -773,12 +773,9 @@ fn a_text_that_is_kept_prepared_says_what_it_would_say_anew() {
     let mut client = pool.get().unwrap();
     client.batch_execute("CREATE TEMPORARY TABLE t AS SELECT 7 AS n").unwrap();
     assert_eq!(text(&mut client), "(7)");
-    drop(client);
     // And the statement can be gone.
-    let mut client = pool.get().unwrap();
-    assert_eq!(text(&mut client), "(1,)");
     client.batch_execute("DEALLOCATE ALL").unwrap();
-    assert_eq!(text(&mut client), "(1,)");
+    assert_eq!(text(&mut client), "(7)");
     drop(client);
     // In a transaction it is an error that names the reason, and the next one begins anew.
     let mut client = pool.get().unwrap();
@@ -801,6 +798,63 @@ fn a_text_that_is_kept_prepared_says_what_it_would_say_anew() {
     let kept = "SELECT string_agg(statement, '|' ORDER BY prepare_time) FROM pg_prepared_statements WHERE NOT from_sql \
                 AND statement NOT LIKE '%prepare_time%'";
     wait_until("the others are closed", || {
-        client.query_one(kept, &[]).unwrap().get::<_, String>(0) == "SELECT 8|SELECT 8 + $1::int|SELECT 8 - $1::int"
+        client.query_one(kept, &[]).unwrap().get::<_, String>(0) == "SELECT 6|SELECT 7|SELECT 8"
     });
+}
+
+#[test]
+fn what_a_procedure_has_committed_before_it_failed_is_not_done_again() {
+    let (pool, database) = single();
+    database.execute("CREATE TABLE done (n int)", &[]).unwrap();
+    let procedure = "CREATE PROCEDURE p(n int) LANGUAGE plpgsql AS \
+                     'BEGIN INSERT INTO done VALUES (n); COMMIT; IF n > 1 THEN EXECUTE ''EXECUTE nowhere''; END IF; END'";
+    database.execute(procedure, &[]).unwrap();
+    let mut client = pool.get().unwrap();
+    client.execute("CALL p($1)", &[&1]).unwrap();
+    let error = client.execute("CALL p($1)", &[&2]).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "26000");
+    assert_eq!(client.query_one("SELECT count(*) FROM done", &[]).unwrap().get::<_, i64>(0), 2);
+}
+
+#[test]
+fn a_temporary_table_is_found_where_an_earlier_user_had_another() {
+    let (pool, database) = single();
+    database.execute("CREATE TABLE t (n int)", &[]).unwrap();
+    let count = |client: &mut PooledClient| -> i64 { client.query_one("SELECT count(*) FROM t", &[]).unwrap().get(0) };
+    assert_eq!(count(&mut pool.get().unwrap()), 0);
+    pool.get().unwrap().execute("CREATE TEMPORARY TABLE other (n int)", &[]).unwrap();
+    assert_eq!(count(&mut pool.get().unwrap()), 0);
+    let mut client = pool.get().unwrap();
+    assert_eq!(count(&mut client), 0);
+    client.execute("CREATE TEMPORARY TABLE t AS SELECT 1 AS n", &[]).unwrap();
+    assert_eq!(count(&mut client), 1);
+}
+
+#[test]
+fn a_very_long_text_is_not_kept_prepared() {
+    let (pool, _database) = single();
+    let mut client = pool.get().unwrap();
+    for ones in [3, 3000] {
+        client.query(&*format!("SELECT 1{}", " + 1".repeat(ones)), &[]).unwrap();
+    }
+    let kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 + %'";
+    wait_until("the long one is closed", || client.query_one(kept, &[]).unwrap().get::<_, i64>(0) == 1);
+}
+
+#[test]
+fn a_role_of_the_pool_that_was_dropped_and_made_again_is_found() {
+    let (database, role) = (fresh(), unique("again"));
+    database.roles().create(Role::new(&role)).unwrap();
+    let mut options = PoolOptions::new();
+    options.maximum = 1;
+    options.connect.role = Some(role.clone());
+    let pool = Pool::connect(&server().dsn_for(database.current_database(), "postgres"), options).unwrap();
+    let user = || pool.get().unwrap().query_one("SELECT current_user::text", &[]).unwrap().get::<_, String>(0);
+    assert_eq!(user(), role);
+    let again = sql!("DROP ROLE {}; CREATE ROLE {}", Ident(&role), Ident(&role)).to_string();
+    // Idle ones were made clean before; the next user's clean-up comes after it.
+    let held = pool.get().unwrap();
+    database.execute(&again, &[]).unwrap();
+    drop(held);
+    assert_eq!(user(), role);
 }

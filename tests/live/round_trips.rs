@@ -157,7 +157,7 @@ fn p108_a_statement_of_a_module_is_one_round_trip_like_any_other() {
     };
     let ten = |f: &dyn Fn()| trips(&|| (0..10).for_each(|_| f()));
     // What the connection has prepared is not prepared again; the first of them sets the session up.
-    let query = || pool.get().unwrap().query_one("SELECT $1::int", &[&1]).unwrap().get::<_, i32>(0);
+    let query = || pool.get().unwrap().query_one("SELECT 1", &[]).unwrap().get::<_, i32>(0);
     assert_eq!(query(), 1);
     assert_eq!(trips(&|| assert_eq!(query(), 1)), 2);
     let bare = ten(&|| pool.get().unwrap().batch_execute("SELECT 1").unwrap());
@@ -173,11 +173,10 @@ fn p108_a_statement_of_a_module_is_one_round_trip_like_any_other() {
             t.value::<i32>("SELECT 2", &[])?;
             t.execute("SELECT 1", &[])?;
             t.batch_execute("SELECT 1; SELECT 2")?;
+            assert_eq!(so_far() - before, 5);
             t.value::<i32>("SELECT $1::int", &[&1])?;
-            assert_eq!(so_far() - before, 6);
-            t.value::<String>("SELECT 'a' || $1", &[&"b"])?;
             // The statement that was prepared is closed, for which nobody waits.
-            assert!((8..=9).contains(&(so_far() - before)));
+            assert!((7..=8).contains(&(so_far() - before)));
             Ok(())
         })
         .unwrap();
