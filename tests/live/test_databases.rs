@@ -1,4 +1,5 @@
 //! Databases for tests, their templates, fixtures, and what became of tables.
+use crate::load::Folder;
 use crate::support::{connect, fresh, server, unique, wait_until};
 use pgsteward::testing::{
     TableRows, Template, TestDatabase, insert_json, load_fixture, remove_left_overs, with_rollback,
@@ -193,14 +194,13 @@ fn a_template_of_this_process_goes_with_it_and_one_of_files_is_made_of_them() {
     drop(template);
     assert!(!exists(&name));
 
-    let folder = server().socket_directory().join(unique("folder"));
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("1.sql"), "CREATE TABLE item (id int);\nCOPY item FROM stdin;\n1\n\\.\n").unwrap();
+    let folder = Folder::new();
+    folder.write("1.sql", "CREATE TABLE item (id int);\nCOPY item FROM stdin;\n1\n\\.\n");
     let label = unique("files");
-    let first = Template::of_files(&dsn, &label, &folder).unwrap();
+    let first = Template::of_files(&dsn, &label, folder.path()).unwrap();
     assert_eq!(text(&TestDatabase::from_template(&first).unwrap(), "SELECT id::text FROM item"), "1");
-    std::fs::write(folder.join("2.sql"), "ALTER TABLE item ADD name text").unwrap();
-    assert_ne!(Template::of_files(&dsn, &label, &folder).unwrap().name(), first.name());
+    folder.write("2.sql", "ALTER TABLE item ADD name text");
+    assert_ne!(Template::of_files(&dsn, &label, folder.path()).unwrap().name(), first.name());
 }
 
 #[test]
@@ -463,12 +463,8 @@ fn p131_json_that_does_not_fit_inserts_nothing_and_says_where() {
 #[test]
 fn p131_fixtures_are_files_of_sql_or_json() {
     let cluster = fresh();
-    let folder = server().socket_directory().join(unique("fixtures"));
-    std::fs::create_dir(&folder).unwrap();
-    let file = |name: &str, text: &str| {
-        std::fs::write(folder.join(name), text).unwrap();
-        folder.join(name)
-    };
+    let folder = Folder::new();
+    let file = |name: &str, text: &str| folder.write(name, text);
     let schema = file("schema.sql", "CREATE TABLE item (id int); -- a comment; and\nINSERT INTO item VALUES (1)");
     let rows = file("rows.json", r#"{ "item": [ { "id": 2 } ] }"#);
     with_rollback(&cluster, |cluster| {
@@ -486,7 +482,7 @@ fn p131_fixtures_are_files_of_sql_or_json() {
     assert!(fails.contains("fails.json") && fails.contains("public.item"), "{fails}");
     let ends = load_fixture(&cluster, file("ends.sql", "CREATE TABLE item (); COMMIT; SELECT 1"));
     assert!(matches!(ends, Err(Error::Invalid { .. })), "{ends:?}");
-    assert!(matches!(load_fixture(&cluster, folder.join("none.sql")), Err(Error::Io { .. })));
+    assert!(matches!(load_fixture(&cluster, folder.path().join("none.sql")), Err(Error::Io { .. })));
 }
 
 #[test]

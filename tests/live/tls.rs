@@ -192,10 +192,9 @@ fn revocations(world: &World, extent: Extent) {
     let named = "subjectAltName = DNS:db.example.com";
     let (right, revoked) = (root.sign("right", "x", named), root.sign("revoked", "x", named));
     let list = root.revoke(&revoked);
-    let lists = directory.join("lists");
-    fs::create_dir(&lists).unwrap();
+    let lists = world.directory();
     fs::copy(&list, lists.join("root.crl")).unwrap();
-    openssl(&directory, &["rehash", "lists"]);
+    openssl(&lists, &["rehash", "."]);
     let in_directory = format!("{trusted} sslcrl='' sslcrldir={}", lists.display());
     let mut comparison = Comparison::new(world, extent.modes(&["prefer", "verify-ca"]));
     for (setup, certificate) in [("good", &right), ("revoked", &revoked)] {

@@ -61,6 +61,8 @@ impl World {
     pub fn directory(&self) -> PathBuf {
         let directory = self.server.socket_directory().join(unique("certificates"));
         fs::create_dir(&directory).unwrap();
+        // The server's user removes it.
+        fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
         directory
     }
 
