@@ -4,6 +4,7 @@ use pgsteward::module::{Module, ModuleOptions};
 use pgsteward::monitor::{Statistics, StatisticsOptions};
 use pgsteward::pool::{Pool, PoolOptions};
 use pgsteward::testing::TestServer;
+use postgres::types::ToSql;
 use postgres::{Client, NoTls, Row};
 use r2d2_postgres::PostgresConnectionManager;
 use std::error::Error;
@@ -26,6 +27,7 @@ const CONNECTIONS: u32 = 10;
 const ROUNDS: usize = 400;
 
 const ONE: &str = "SELECT 1";
+const PARAMETER: &str = "SELECT $1::int";
 const MANY: &str = "SELECT n, name FROM public.fetched";
 const FETCHED: &str = "CREATE TABLE public.fetched AS SELECT n, 'row ' || n AS name FROM generate_series(1, 1000) AS n";
 
@@ -82,15 +84,19 @@ fn pools(server: &TestServer) -> Result<()> {
     let mut bare = Client::connect(&server.dsn(), NoTls)?;
     bare.batch_execute(FETCHED)?;
     let pgdbm = pgdbm(server)?;
-    for (case, sql, rows, jobs) in [("SELECT 1", ONE, 1, 50), ("1,000 rows", MANY, 1000, 5)] {
+    let none: &[&(dyn ToSql + Sync)] = &[];
+    // What has parameters does not stay prepared.
+    let cases =
+        [("SELECT 1", ONE, none, 1, 50), ("1,000 rows", MANY, none, 1000, 5), ("SELECT $1", PARAMETER, &[&1], 1, 50)];
+    for (case, sql, parameters, rows, jobs) in cases {
         let check = |found: Vec<Row>| match found.len() {
             found if found == rows => Ok(()),
             found => Err(format!("{found} rows instead of {rows}").into()),
         };
         let mut ways = [
-            Way::new("pgsteward", || check(ours.get()?.query(sql, &[])?)),
-            Way::new("r2d2", || check(theirs.get()?.query(sql, &[])?)),
-            Way::new("no pool", || check(bare.query(sql, &[])?)),
+            Way::new("pgsteward", || check(ours.get()?.query(sql, parameters)?)),
+            Way::new("r2d2", || check(theirs.get()?.query(sql, parameters)?)),
+            Way::new("no pool", || check(bare.query(sql, parameters)?)),
         ];
         compare(&mut ways, ROUNDS, jobs)?;
         println!(
