@@ -20,6 +20,7 @@ pub(super) struct Known {
     pub(super) reached: Reached,
     pub(super) roles: Roles,
     pub(super) statements: Statements,
+    pub(super) made: Instant,
     /// When it is too old; never where there is no limit.
     pub(super) expires: Option<Instant>,
     /// When the server last answered to the pool.
@@ -51,12 +52,12 @@ impl Connection {
     /// cancel, and would hold up every DROP DATABASE of the server: its server process is ended.
     pub(super) fn end(self) {
         elsewhere(move || {
-            let (reached, process) = (self.known.reached.clone(), self.known.facts.pid);
+            let (reached, process, made) = (self.known.reached.clone(), self.known.facts.pid, self.known.made);
             let _ = connect::cancel(self.client.cancel_token(), Some(reached.clone()));
             let (sender, ended) = mpsc::channel::<()>();
             elsewhere(move || drop((self, sender)));
             if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                terminate(&reached, process).unwrap_or_else(|error| log::warn!("{error}"));
+                terminate(&reached, process, made).unwrap_or_else(|error| log::warn!("{error}"));
             }
         });
     }
@@ -72,11 +73,18 @@ impl Connection {
 /// How long the end of a connection may take before its server process is ended.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Ends a server process by another connection.
-fn terminate(reached: &Reached, process: i32) -> Result<()> {
+/// Ends a server process by another connection, unless it is younger than ours was: then it is somebody else's, who has got its
+/// number since.
+fn terminate(reached: &Reached, process: i32, made: Instant) -> Result<()> {
     let action = "end a connection that does not end by itself";
     let mut client = connect::dial(&reached.config, &reached.tls, &reached.host, action)?;
-    let sql = sql!("SELECT pg_catalog.pg_terminate_backend({})", process);
+    let sql = sql!(
+        "SELECT pg_catalog.pg_terminate_backend(s.pid) FROM pg_catalog.pg_stat_activity AS s \
+         WHERE s.pid OPERATOR(pg_catalog.=) {} AND s.backend_start OPERATOR(pg_catalog.<=) \
+         (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => {}))",
+        process,
+        made.elapsed().as_secs().saturating_sub(1)
+    );
     client.batch_execute(sql.text()).map_err(|error| Error::driver(action, &error))
 }
 

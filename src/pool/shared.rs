@@ -158,8 +158,18 @@ fn make(
     let (now, number) = (Instant::now(), count(&facts));
     let expires = options.lifetime.and_then(|limit| now.checked_add(lifetime(limit, number)));
     let statements = Statements::new(options.prepared_statements);
-    let known =
-        Known { facts, reached, roles, statements, expires, answered: now, returned: now, may_be_unread: false, setup };
+    let known = Known {
+        facts,
+        reached,
+        roles,
+        statements,
+        made: now,
+        expires,
+        answered: now,
+        returned: now,
+        may_be_unread: false,
+        setup,
+    };
     Ok(Connection { client, known })
 }
 
